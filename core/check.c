@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The auditor: recount the world from nothing, and compare.
+ *
+ * It trusts no count.  Every reference there is (a parent's pointer, a space's root, a borrowed entry) is
+ * found by looking at every table of the arena and *subtracted* from the count that it should be part of;
+ * then every count must be zero; then everything is added back.  So the recount is exact, takes no memory of its
+ * own, and finds a count that is too high as surely as one that is too low: a table that nobody points at
+ * any more is as wrong as one that is freed too early.
+ *
+ *   frames    one state each; on the list of that state and colour, or on none; totals agree
+ *   tables    share = parents found; present = entries found; levels fit; sides exist exactly while lent
+ *   homes     every page has one home, which names it; uses and maps recounted; a table without
+ *             parents holds homes in use and nothing else (D3)
+ *   paths     an upper entry with W points at an exclusive child (invariant 11); what a machine may write is
+ *             own, exclusive all the way, and in a writable region; what it may read or execute, likewise
+ *   regions   ordered, disjoint, balanced, merged, within bounds; gaps and references recounted
+ *
+ * It is shipped, because a kernel that meets an impossible fault wants to know at once whether the books still
+ * balance.  It reads damaged structures with care: a frame number is looked at before it is followed.
+ *
+ * Locks: the manager's, from start to end.
+ */
+#include "table.h"
+
+#include <stdarg.h>
+
+struct audit {
+    struct quire *q;
+    unsigned findings;
+};
+
+enum { LINE_MAX = 160 };
+
+/* One finding; every `%` in the text stands for the next number. */
+static void found(struct audit *a, const char *text, ...)
+{
+    char line[LINE_MAX];
+    size_t n = 0;
+    va_list args;
+    va_start(args, text);
+    for (; *text && n < sizeof line - 21; text++) {
+        if (*text != '%') {
+            line[n++] = *text;
+            continue;
+        }
+        char digits[20];
+        unsigned count = 0;
+        uint64_t value = va_arg(args, uint64_t);
+        do
+            digits[count++] = (char)('0' + value % 10);
+        while ((value /= 10) != 0);
+        while (count > 0)
+            line[n++] = digits[--count];
+    }
+    va_end(args);
+    line[n] = 0;
+    a->findings++;
+    host_report(a->q->host, line);
+}
+
+static uint64_t u(uint64_t value) { return value; }
+
+static struct qi_frame *record_or_null(const struct quire *q, uint64_t pfn)
+{
+    const struct qi_frames *f = &q->frames;
+    return pfn >= f->first && pfn - f->first < f->count ? &f->records[pfn - f->first] : NULL;
+}
+
+static bool is_table(const struct qi_frame *r)
+{
+    return r && (r->state == QI_FRAME_TABLE || r->state == QI_FRAME_DYING);
+}
+
+static unsigned entries_of(const struct qi_frame *r)
+{
+    return r->level == QUIRE_LEVELS ? MMU_ROOT_ENTRIES : QUIRE_TABLE_ENTRIES;
+}
+
+/* ---- frames ----------------------------------------------------------------------------------- */
+
+static uint32_t check_list(struct audit *a, bool zeroed, uint32_t colour)
+{
+    const struct qi_frames *f = &a->q->frames;
+    uint32_t count = 0;
+    pfn_t prev = QI_NO_FRAME;
+    for (pfn_t pfn = f->list[zeroed][colour].head; pfn != QI_NO_FRAME; count++) {
+        const struct qi_frame *r = record_or_null(a->q, pfn);
+        if (!r || count > f->count) {
+            found(a, "frame list %, colour %: broken", u(zeroed), u(colour));
+            break;
+        }
+        if (r->state != (zeroed ? QI_FRAME_ZEROED : QI_FRAME_FREE) || r->prev != prev ||
+            frame_colour(f, pfn) != colour)
+            found(a, "frame %: state % on list % of colour %", u(pfn), u(r->state), u(zeroed),
+                  u(colour));
+        if (zeroed) {
+            const unsigned char *memory = frame_memory(f, pfn);
+            for (unsigned i = 0; i < QUIRE_PAGE_SIZE; i++)
+                if (memory[i] != 0) {
+                    found(a, "frame %: zeroed, but byte % is not", u(pfn), u(i));
+                    break;
+                }
+        }
+        prev = pfn;
+        pfn = r->next;
+    }
+    return count;
+}
+
+static void check_frames(struct audit *a)
+{
+    const struct qi_frames *f = &a->q->frames;
+    uint32_t by_state[QI_FRAME_STATE_COUNT] = {0};
+    uint32_t listed = 0;
+    for (uint32_t i = 0; i < f->count; i++) {
+        if (f->records[i].state >= QI_FRAME_STATE_COUNT)
+            found(a, "frame %: state %", u(f->first + i), u(f->records[i].state));
+        else
+            by_state[f->records[i].state]++;
+    }
+    for (unsigned s = 0; s < QI_FRAME_STATE_COUNT; s++)
+        if (by_state[s] != f->by_state[s])
+            found(a, "frames in state %: % counted, % found", u(s), u(f->by_state[s]),
+                  u(by_state[s]));
+    for (uint32_t colour = 0; colour < f->colours; colour++)
+        listed += check_list(a, false, colour) + check_list(a, true, colour);
+    if (listed != f->free || listed != by_state[QI_FRAME_FREE] + by_state[QI_FRAME_ZEROED])
+        found(a, "free frames: % counted, % on lists, % in that state", u(f->free), u(listed),
+              u(by_state[QI_FRAME_FREE] + by_state[QI_FRAME_ZEROED]));
+}
+
+/* ---- references ------------------------------------------------------------------------------- */
+
+/* The page that a home names has that home; else a finding (in the first pass). */
+static struct qi_frame *home_lender(struct audit *a, pfn_t table, unsigned index, home_t home,
+                                    bool first)
+{
+    struct qi_frame *lender = record_or_null(a->q, home >> QUIRE_TABLE_SHIFT);
+    if (!is_table(lender) || lender->level != 1 || !record_or_null(a->q, lender->side)) {
+        if (first)
+            found(a, "table % entry %: its home is in frame %, which lends nothing", u(table),
+                  u(index), u(home >> QUIRE_TABLE_SHIFT));
+        return NULL;
+    }
+    enum qi_kind kind = entry_kind(table_entries(a->q, home_table(home))[home_index(home)], 1);
+    if (kind != QI_OWN && kind != QI_BARRED && first)
+        found(a, "table % entry %: its home, table % entry %, holds no page", u(table), u(index),
+              u(home_table(home)), u(home_index(home)));
+    return lender;
+}
+
+static void count_use(struct audit *a, struct qi_frame *lender, home_t home, bool mapped,
+                      uint32_t step)
+{
+    struct qi_side *side = table_side(a->q, lender);
+    side->uses[home_index(home)] += step;
+    side->maps[home_index(home)] += mapped ? step : 0;
+    frame_record(&a->q->frames, lender->side)->sum += (uint64_t)(int64_t)(int32_t)step;
+}
+
+static void count_page(struct audit *a, pfn_t table, unsigned index, entry_t e, uint32_t step)
+{
+    struct quire *q = a->q;
+    enum qi_kind kind = entry_kind(e, 1);
+    bool first = step == UINT32_MAX;
+    home_t home = 0;
+    if (kind == QI_PROTOTYPE) {
+        home = entry_payload(e);
+    } else if (kind == QI_ZERO) {
+        if (first && (entry_payload(e) != q->zero_page || (e & (ENTRY_WRITE | ENTRY_DIRTY))))
+            found(a, "table % entry %: a zero entry that is not the zero page, or writable",
+                  u(table), u(index));
+        return;
+    } else {
+        const struct qi_frame *page = record_or_null(q, entry_payload(e));
+        if (!page || page->state != QI_FRAME_DATA) {
+            if (first)
+                found(a, "table % entry %: frame % is no page", u(table), u(index),
+                      u(entry_payload(e)));
+            return;
+        }
+        home = page->home;
+    }
+    if (kind == QI_BORROWED || kind == QI_PROTOTYPE) {
+        struct qi_frame *lender = home_lender(a, table, index, home, first);
+        if (lender)
+            count_use(a, lender, home, kind == QI_BORROWED, step);
+        if (first && home_table(home) == table)
+            found(a, "table % entry %: borrows from itself", u(table), u(index));
+        if (first && (e & ENTRY_WRITE))
+            found(a, "table % entry %: borrowed and writable", u(table), u(index));
+    } else if (first && home != home_make(table, index)) {
+        found(a, "table % entry %: own, but the home of frame % is table %", u(table), u(index),
+              u(entry_payload(e)), u(home_table(home)));
+    }
+}
+
+/* Add `step` (minus one, then one) to every count for every reference that there is. */
+static void count_references(struct audit *a, uint32_t step)
+{
+    struct quire *q = a->q;
+    bool first = step == UINT32_MAX;
+    for (uint32_t i = 0; i < q->max_spaces; i++) {
+        struct qi_frame *root = record_or_null(q, q->spaces[i].root);
+        if (q->spaces[i].state == QI_SPACE_FREE)
+            continue;
+        if (!is_table(root) || root->level != QUIRE_LEVELS) {
+            if (first)
+                found(a, "space %: frame % is no root", u(i), u(q->spaces[i].root));
+            continue;
+        }
+        root->share += step;
+    }
+    for (uint32_t i = 0; i < q->frames.count; i++) {
+        const struct qi_frame *r = &q->frames.records[i];
+        pfn_t table = q->frames.first + i;
+        if (!is_table(r))
+            continue;
+        const entry_t *entries = table_entries(q, table);
+        uint32_t present = 0;
+        for (unsigned j = 0; j < entries_of(r); j++) {
+            entry_t e = entries[j];
+            if (e == 0)
+                continue;
+            present++;
+            if (e & ENTRY_BUSY) {
+                if (first)
+                    found(a, "table % entry %: busy, and nobody is at work", u(table), u(j));
+            } else if (r->level == 1) {
+                count_page(a, table, j, e, step);
+            } else {
+                struct qi_frame *child = record_or_null(q, entry_payload(e));
+                if (is_table(child) && child->level == r->level - 1)
+                    child->share += step;
+                else if (first)
+                    found(a, "table % entry %: frame % is no table of level %", u(table), u(j),
+                          u(entry_payload(e)), u(r->level - 1u));
+            }
+        }
+        if (first && present != r->present)
+            found(a, "table %: % entries counted, % found", u(table), u(r->present), u(present));
+    }
+}
+
+/* Between the two: every count must be zero. */
+static void check_counts_gone(struct audit *a)
+{
+    struct quire *q = a->q;
+    uint32_t sides = 0;
+    for (uint32_t i = 0; i < q->frames.count; i++) {
+        const struct qi_frame *r = &q->frames.records[i];
+        if (!is_table(r))
+            continue;
+        pfn_t table = q->frames.first + i;
+        if (r->share != 0)
+            found(a, "table % of level %: share differs by % from its parents", u(table),
+                  u(r->level), u(r->share));
+        const struct qi_frame *side = record_or_null(q, r->side);
+        if (r->side == QI_NO_FRAME)
+            continue;
+        sides++;
+        if (!side || side->state != QI_FRAME_SIDE || r->level != 1) {
+            found(a, "table %: its side frame % is none", u(table), u(r->side));
+            continue;
+        }
+        if (side->sum != 0)
+            found(a, "table %: the sum of its uses differs by %", u(table), side->sum);
+        for (unsigned j = 0; j < QUIRE_TABLE_ENTRIES; j++)
+            if (table_side(q, r)->uses[j] != 0 || table_side(q, r)->maps[j] != 0)
+                found(a, "table % entry %: uses differ by %, maps by %", u(table), u(j),
+                      u(table_side(q, r)->uses[j]), u(table_side(q, r)->maps[j]));
+    }
+    if (sides != q->frames.by_state[QI_FRAME_SIDE])
+        found(a, "side frames: % in that state, % found", u(q->frames.by_state[QI_FRAME_SIDE]),
+              u(sides));
+}
+
+/* ---- rules of single tables ------------------------------------------------------------------- */
+
+static void check_home(struct audit *a, const struct qi_frame *r, pfn_t table, unsigned index)
+{
+    enum qi_kind kind = entry_kind(table_entries(a->q, table)[index], 1);
+    if (kind == QI_EMPTY)
+        return;
+    if ((kind != QI_OWN && kind != QI_BARRED) || r->side == QI_NO_FRAME ||
+        table_side(a->q, r)->uses[index] == 0)
+        found(a, "table % entry %: kind % in a table without parents", u(table), u(index),
+              u(kind));
+}
+
+static void check_table(struct audit *a, const struct qi_frame *r, pfn_t table)
+{
+    struct quire *q = a->q;
+    const entry_t *entries = table_entries(q, table);
+    if (r->share == 0 && r->state == QI_FRAME_TABLE && (r->level != 1 || r->present == 0))
+        found(a, "table % of level %: no parents, and % entries", u(table), u(r->level),
+              u(r->present));
+    if (r->side != QI_NO_FRAME && record_or_null(q, r->side) &&
+        frame_record(&q->frames, r->side)->sum == 0)
+        found(a, "table %: has a side frame and lends nothing", u(table));
+    for (unsigned j = 0; j < entries_of(r); j++) {
+        entry_t e = entries[j];
+        if (r->share == 0 && r->state == QI_FRAME_TABLE && r->level == 1)
+            check_home(a, r, table, j);
+        if (r->level == 1 || !(e & ENTRY_WRITE))
+            continue;
+        const struct qi_frame *child = record_or_null(q, entry_payload(e));
+        if (!child || child->share != 1 || child->side != QI_NO_FRAME)
+            found(a, "table % entry %: writable, but its child is shared or frozen", u(table),
+                  u(j));
+        if (r->level == QUIRE_LEVELS && r->share != 1)
+            found(a, "root % entry %: writable in a shared root", u(table), u(j));
+    }
+}
+
+static void check_tables(struct audit *a)
+{
+    struct quire *q = a->q;
+    for (uint32_t i = 0; i < q->frames.count; i++) {
+        const struct qi_frame *r = &q->frames.records[i];
+        pfn_t pfn = q->frames.first + i;
+        if (is_table(r))
+            check_table(a, r, pfn);
+        if (r->state != QI_FRAME_DATA)
+            continue;
+        const struct qi_frame *lender = record_or_null(q, r->home >> QUIRE_TABLE_SHIFT);
+        if (!is_table(lender) || lender->level != 1) {
+            found(a, "page %: its home is in frame %, no leaf", u(pfn), u(home_table(r->home)));
+            continue;
+        }
+        entry_t e = table_entries(q, home_table(r->home))[home_index(r->home)];
+        enum qi_kind kind = entry_kind(e, 1);
+        if ((kind != QI_OWN && kind != QI_BARRED) || entry_pfn(e) != pfn)
+            found(a, "page %: its home, table % entry %, does not name it", u(pfn),
+                  u(home_table(r->home)), u(home_index(r->home)));
+    }
+    const unsigned char *zero = q->zero_page == QI_NO_FRAME
+                                    ? NULL
+                                    : frame_memory(&q->frames, q->zero_page);
+    for (unsigned i = 0; zero && i < QUIRE_PAGE_SIZE; i++)
+        if (zero[i] != 0) {
+            found(a, "the zero page: byte % is not zero", u(i));
+            break;
+        }
+}
+
+/* ---- paths ------------------------------------------------------------------------------------ */
+
+struct path {
+    pfn_t table;
+    unsigned level;
+    vaddr_t base;
+    bool present, writable, exclusive; /* so far */
+};
+
+static void check_leaf_entry(struct audit *a, const struct quire_space *space,
+                             const struct path *path, vaddr_t at, entry_t e)
+{
+    uint64_t name = (uint64_t)(space - a->q->spaces);
+    const struct qi_region *region = qi_region_find(space->regions, at);
+    if (!region) {
+        found(a, "space % page %: an entry outside any region", name, at);
+        return;
+    }
+    if (!path->present || !entry_present(e))
+        return;
+    if (!(region->prot & QUIRE_READ))
+        found(a, "space % page %: readable, in a region that forbids it", name, at);
+    if (entry_exec(e) && !(region->prot & QUIRE_EXEC))
+        found(a, "space % page %: executable, in a region that forbids it", name, at);
+    if (!path->writable || !(e & ENTRY_WRITE))
+        return;
+    if (!(region->prot & QUIRE_WRITE))
+        found(a, "space % page %: writable, in a region that forbids it", name, at);
+    if (!path->exclusive || entry_kind(e, 1) != QI_OWN)
+        found(a, "space % page %: writable, and not its own alone", name, at);
+}
+
+static void check_path(struct audit *a, const struct quire_space *space, struct path path)
+{
+    struct quire *q = a->q;
+    const struct qi_frame *r = record_or_null(q, path.table);
+    if (!is_table(r) || r->level != path.level)
+        return; /* reported by the recount */
+    path.exclusive = path.exclusive && r->share == 1 && r->side == QI_NO_FRAME;
+    const entry_t *entries = table_entries(q, path.table);
+    for (unsigned i = 0; i < entries_of(r); i++) {
+        entry_t e = entries[i];
+        vaddr_t at = path.base + i * entry_span(path.level);
+        if (e == 0)
+            continue;
+        if (path.level == 1) {
+            check_leaf_entry(a, space, &path, at, e);
+            continue;
+        }
+        check_path(a, space,
+                   (struct path){entry_pfn(e), path.level - 1, at,
+                                 path.present && entry_present(e),
+                                 path.writable && (e & ENTRY_WRITE), path.exclusive});
+    }
+}
+
+/* ---- regions ---------------------------------------------------------------------------------- */
+
+enum { SEEN = 1, CHECKED = 2 }; /* marks in a node's flags, gone when the audit ends */
+
+static uint64_t nodes_uncount(struct qi_region *n)
+{
+    if (!n)
+        return 0;
+    n->refs--;
+    if (n->flags & SEEN)
+        return 0;
+    n->flags |= SEEN;
+    return 1 + nodes_uncount(n->left) + nodes_uncount(n->right);
+}
+
+static void nodes_recount(struct qi_region *n)
+{
+    if (!n)
+        return;
+    n->refs++;
+    if (!(n->flags & SEEN))
+        return;
+    n->flags &= (uint16_t) ~(SEEN | CHECKED);
+    nodes_recount(n->left);
+    nodes_recount(n->right);
+}
+
+static void check_node(struct audit *a, struct qi_region *n)
+{
+    unsigned left = n->left ? n->left->height : 0, right = n->right ? n->right->height : 0;
+    const struct qi_region *before = n->left, *after = n->right;
+    uint64_t gap = before ? before->gap : 0;
+    while (before && before->right)
+        before = before->right;
+    while (after && after->left)
+        after = after->left;
+    if (n->refs != 0)
+        found(a, "region at %: references differ by %", n->start, u(n->refs));
+    if (n->start >= n->end || n->start < a->q->low || n->end > a->q->high ||
+        ((n->start | n->end) & (QUIRE_PAGE_SIZE - 1)))
+        found(a, "region at %: ends at %", n->start, n->end);
+    if (left > right + 1 || right > left + 1 || n->height != 1 + (left > right ? left : right))
+        found(a, "region at %: height % over % and %", n->start, u(n->height), u(left), u(right));
+    if ((before && (before->end > n->start ||
+                    (before->end == n->start && before->prot == n->prot))) ||
+        (after && (after->start < n->end || (after->start == n->end && after->prot == n->prot))))
+        found(a, "region at %: overlaps or should be merged with a neighbour", n->start);
+    if (before && n->start - before->end > gap)
+        gap = n->start - before->end;
+    if (after && n->right->gap > gap)
+        gap = n->right->gap;
+    if (after && after->start - n->end > gap)
+        gap = after->start - n->end;
+    if (gap != n->gap)
+        found(a, "region at %: gap % counted, % found", n->start, n->gap, gap);
+}
+
+static void check_nodes(struct audit *a, struct qi_region *n)
+{
+    if (!n || (n->flags & CHECKED))
+        return;
+    n->flags |= CHECKED;
+    check_node(a, n);
+    check_nodes(a, n->left);
+    check_nodes(a, n->right);
+}
+
+static void each_tree(struct audit *a, void (*visit)(struct audit *, struct qi_region *))
+{
+    struct quire *q = a->q;
+    for (uint32_t i = 0; i < q->max_spaces; i++)
+        if (q->spaces[i].state == QI_SPACE_LIVE)
+            visit(a, q->spaces[i].regions);
+    for (struct qi_region *n = q->nodes.dead; n; n = n->right)
+        visit(a, n->left);
+}
+
+struct node_count {
+    struct audit audit;
+    uint64_t nodes;
+};
+
+static void visit_uncount(struct audit *a, struct qi_region *n)
+{
+    ((struct node_count *)a)->nodes += nodes_uncount(n);
+}
+
+static void visit_recount(struct audit *a, struct qi_region *n)
+{
+    (void)a;
+    nodes_recount(n);
+}
+
+static void check_regions(struct audit *a)
+{
+    struct quire *q = a->q;
+    struct node_count count = {.audit = *a};
+    each_tree(&count.audit, visit_uncount);
+    each_tree(a, check_nodes);
+    each_tree(a, visit_recount);
+    uint64_t in_frames = 0;
+    for (struct qi_region *n = q->nodes.dead; n; n = n->right)
+        count.nodes++;
+    for (uint32_t i = 0; i < q->frames.count; i++)
+        if (q->frames.records[i].state == QI_FRAME_NODES)
+            in_frames += q->frames.records[i].share;
+    if (count.nodes != q->nodes.used || in_frames != q->nodes.used)
+        found(a, "region nodes: % in use, % found, % in frames", q->nodes.used, count.nodes,
+              in_frames);
+}
+
+unsigned quire_check(struct quire *q)
+{
+    struct audit a = {.q = q};
+    uint32_t live = 0;
+    manager_lock(q);
+    check_frames(&a);
+    count_references(&a, UINT32_MAX);
+    check_counts_gone(&a);
+    count_references(&a, 1);
+    check_tables(&a);
+    check_regions(&a);
+    for (uint32_t i = 0; i < q->max_spaces; i++) {
+        const struct quire_space *space = &q->spaces[i];
+        if (space->state != QI_SPACE_LIVE)
+            continue;
+        live++;
+        check_path(&a, space, (struct path){space->root, QUIRE_LEVELS, 0, true, true, true});
+    }
+    if (live != q->live_spaces)
+        found(&a, "spaces: % counted, % found", u(q->live_spaces), u(live));
+    manager_unlock(q);
+    return a.findings;
+}

@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tables: what is shared is not written.
+ *
+ * A space is a tree of tables.  Each table counts its parents (share): entries that point at it, or spaces if it
+ * is a root.  Fork raises the count of the root and nothing else.  Whoever wants to write below a
+ * shared table first gets its own copy of each shared table on the path; that is the gate.
+ *
+ * Upper tables.  The copy has the same entries, and each child has one parent more.  W is cleared in the original
+ * as well as in the copy, before the children's counts rise: a set bit would let a later sole owner write
+ * tables that are not his (H1).
+ *
+ * Leaves *freeze*.  The original T stays where it is, and its entries go on being the homes of their frames;
+ * no frame record is touched.  The copy T' borrows:
+ *
+ *        T (share: those who still use it)          T' (share 1: the writer)
+ *     i  own frame 7   <--------------------------  borrowed frame 7, W clear
+ *     j  own frame 9   <--------------------------  borrowed frame 9, W clear
+ *        |
+ *        side: uses[i] = maps[i] = 1, uses[j] = maps[j] = 1
+ *
+ * Where T itself borrows from L, T' borrows from L too: an entry always names a home, never another borrowed
+ * entry, so there are no chains.  Where T's entry is empty, so is the copy.  The pass reads T, writes T' and the
+ * side frame in order, and has no branch that would keep a compiler from vectorising it.
+ *
+ * When the last parent leaves T (share 0), T gives back what it borrowed and frees the homes that nobody uses (H5).  What
+ * stays is a pure prototype table.  It goes with its last home: freed by its last user, or moved (reuse).
+ * When a frozen table's last borrower goes instead, its side frame goes, and the table is exclusive again.
+ *
+ * Coming back.  A table whose other parents went is exclusive again, but W above it is still clear, and W below is
+ * as old as the sharing.  The gate sets W in an upper entry only after it has cleared W in every entry of the child
+ * (push-down, H2); in a leaf, W is set again where one writable region covers all of it and the page is its own.
+ *
+ * Order.  An entry that leads to a table is replaced by: busy, flush (with every cached pointer), new; and only then is the old
+ * table released (H4).  Copies below the busy entry are seen by no machine until it is published, and need no flush of their own.
+ *
+ * Locks: the manager's, throughout.  Nothing here fails: frames were reserved by the caller.
+ */
+#include "table.h"
+
+#include <quire/machine.h>
+
+static pfn_t child_of(entry_t e) { return entry_pfn(e); }
+
+/* Where bytes of an entry's table start in the space. */
+static vaddr_t table_base(vaddr_t address, unsigned level)
+{
+    return address & ~(entry_span(level + 1) - 1);
+}
+
+static unsigned entries_at(unsigned level)
+{
+    return level == QUIRE_LEVELS ? MMU_ROOT_ENTRIES : QUIRE_TABLE_ENTRIES;
+}
+
+struct qi_look qi_table_look(const struct quire_space *space, vaddr_t address)
+{
+    const struct quire *q = space->q;
+    struct qi_look look = {.table = space->root,
+                           .level = QUIRE_LEVELS,
+                           .exclusive = table_exclusive(q, space->root),
+                           .writable = true};
+    for (;;) {
+        look.entry = entry_load(&table_entries(q, look.table)[entry_index(address, look.level)]);
+        look.writable = look.writable && (look.entry & ENTRY_WRITE) && entry_present(look.entry);
+        if (look.level == 1 || !entry_present(look.entry))
+            return look;
+        look.table = child_of(look.entry);
+        look.level--;
+        look.exclusive = look.exclusive && table_exclusive(q, look.table);
+    }
+}
+
+pfn_t qi_table_create(struct quire *q, unsigned level)
+{
+    pfn_t pfn = qi_frame_alloc(&q->frames, QI_FRAME_TABLE, QI_WANT_ZEROED,
+                               qi_frame_any_colour(&q->frames));
+    struct qi_frame *r = table_record(q, pfn);
+    r->level = (uint8_t)level;
+    r->share = 1;
+    return pfn;
+}
+
+static pfn_t table_create_raw(struct quire *q, unsigned level)
+{
+    pfn_t pfn =
+        qi_frame_alloc(&q->frames, QI_FRAME_TABLE, QI_WANT_ANY, qi_frame_any_colour(&q->frames));
+    struct qi_frame *r = table_record(q, pfn);
+    r->level = (uint8_t)level;
+    r->share = 1;
+    return pfn;
+}
+
+/* ---- homes ------------------------------------------------------------------------------------ */
+
+home_t qi_entry_home(const struct quire *q, entry_t e)
+{
+    if (entry_present(e))
+        return frame_record(&q->frames, entry_pfn(e))->home;
+    return entry_payload(e);
+}
+
+static void home_add(struct quire *q, home_t home, bool mapped)
+{
+    struct qi_frame *lender = table_record(q, home_table(home));
+    qi_assert(lender->side != QI_NO_FRAME);
+    struct qi_side *side = table_side(q, lender);
+    side->uses[home_index(home)]++;
+    side->maps[home_index(home)] += mapped;
+    frame_record(&q->frames, lender->side)->sum++;
+}
+
+/* The uses of a frozen table fell by one; without any it is frozen no more. */
+static void side_lower(struct quire *q, struct qi_frame *lender)
+{
+    struct qi_frame *side = frame_record(&q->frames, lender->side);
+    qi_assert(side->sum > 0);
+    if (--side->sum == 0) {
+        qi_frame_free(&q->frames, lender->side);
+        lender->side = QI_NO_FRAME;
+    }
+}
+
+/* A home of a table became empty; a pure prototype table goes with its last one. */
+static void home_clear(struct quire *q, home_t home)
+{
+    struct qi_frame *lender = table_record(q, home_table(home));
+    entry_store(&table_entries(q, home_table(home))[home_index(home)], 0);
+    lender->present--;
+    side_lower(q, lender);
+    if (lender->present == 0 && lender->share == 0 && lender->state == QI_FRAME_TABLE) {
+        qi_assert(lender->side == QI_NO_FRAME);
+        qi_frame_free(&q->frames, home_table(home));
+    }
+}
+
+void qi_home_release(struct quire *q, home_t home, bool mapped)
+{
+    struct qi_frame *lender = table_record(q, home_table(home));
+    struct qi_side *side = table_side(q, lender);
+    unsigned i = home_index(home);
+    qi_assert(lender->side != QI_NO_FRAME);
+    qi_assert(side->uses[i] > 0);
+    side->uses[i]--;
+    side->maps[i] -= mapped;
+    if (side->uses[i] == 0 && lender->share == 0 && lender->state == QI_FRAME_TABLE) {
+        pfn_t page = entry_pfn(table_entries(q, home_table(home))[i]);
+        home_clear(q, home);
+        qi_frame_free(&q->frames, page);
+        return;
+    }
+    side_lower(q, lender);
+}
+
+bool qi_home_movable(const struct quire *q, home_t home)
+{
+    const struct qi_frame *lender = table_record(q, home_table(home));
+    if (lender->share != 0 && !QI_CANARY(QI_CANARY_REUSE_IGNORES_SHARE))
+        return false;
+    return table_side(q, lender)->uses[home_index(home)] == 1;
+}
+
+pfn_t qi_home_move(struct quire *q, home_t home)
+{
+    struct qi_side *side = table_side(q, table_record(q, home_table(home)));
+    pfn_t page = entry_pfn(table_entries(q, home_table(home))[home_index(home)]);
+    side->uses[home_index(home)] = 0;
+    side->maps[home_index(home)] = 0;
+    home_clear(q, home);
+    return page;
+}
+
+void qi_entry_release(struct quire *q, entry_t e)
+{
+    switch (entry_kind(e, 1)) {
+    case QI_OWN:
+    case QI_BARRED:
+        qi_frame_free(&q->frames, entry_pfn(e));
+        break;
+    case QI_BORROWED:
+        qi_home_release(q, qi_entry_home(q, e), true);
+        break;
+    case QI_PROTOTYPE:
+        qi_home_release(q, qi_entry_home(q, e), false);
+        break;
+    case QI_EMPTY:
+    case QI_ZERO:
+        break;
+    case QI_BUSY:
+    case QI_TABLE:
+    case QI_HIDDEN:
+        host_panic("an entry of this kind names no page", __FILE__, __LINE__);
+    }
+}
+
+/* ---- unsharing -------------------------------------------------------------------------------- */
+
+static pfn_t upper_unshare(struct quire *q, pfn_t table, unsigned level, bool hidden)
+{
+    entry_t *from = table_entries(q, table);
+    pfn_t copy = table_create_raw(q, level);
+    entry_t *to = table_entries(q, copy);
+    memcpy(to, from, QUIRE_TABLE_ENTRIES * sizeof(entry_t));
+    for (unsigned i = 0; i < entries_at(level); i++) {
+        entry_t e = to[i];
+        if (e == 0)
+            continue;
+        qi_assert(!(e & ENTRY_BUSY));
+        if (e & ENTRY_WRITE) {
+            to[i] = e & ~ENTRY_WRITE;
+            if (!QI_CANARY(QI_CANARY_UNSHARE_LEAVES_W))
+                entry_store(&from[i], e & ~ENTRY_WRITE);
+        }
+        if (hidden)
+            to[i] = entry_absent(QI_CODE_HIDDEN, child_of(e), 0);
+        table_record(q, child_of(e))->share++;
+    }
+    table_record(q, copy)->present = table_record(q, table)->present;
+    return copy;
+}
+
+/* What the streaming half of the leaf pass found. */
+struct borrowed {
+    uint32_t own; /* entries that were own: now lent */
+    bool others;  /* there are entries that need a look each */
+};
+
+/*
+ * Freeze: `to` borrows what `from` owns.  One pass in order over `from`, `to`, `uses` and `maps`, without a branch:
+ * own = present and neither zero nor borrowed.  `add`: the counts are there already and rise; else they are made.
+ */
+static struct borrowed leaf_borrow(const entry_t *restrict from, entry_t *restrict to,
+                                   uint32_t *restrict uses, uint32_t *restrict maps, bool add)
+{
+    const uint32_t keep = add ? UINT32_MAX : 0;
+    uint32_t sum = 0;
+    entry_t others = 0;
+    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
+        entry_t e = from[i];
+        entry_t present = e >> ENTRY_PRESENT_SHIFT & 1;
+        entry_t own = present & ~(e >> ENTRY_ZERO_SHIFT) & ~(e >> ENTRY_BORROWED_SHIFT) & 1;
+        entry_t dropped = (0 - own) & (ENTRY_WRITE | ENTRY_DIRTY | ENTRY_FOLDED);
+        to[i] = (e & ~dropped) | own << ENTRY_BORROWED_SHIFT;
+        uses[i] = (uses[i] & keep) + (uint32_t)own;
+        maps[i] = (maps[i] & keep) + (uint32_t)own;
+        sum += (uint32_t)own;
+        /* Borrowed and present, or absent and not empty: neither own, nor zero, nor empty. */
+        others |= (present & e >> ENTRY_BORROWED_SHIFT) | (e & (present - 1));
+    }
+    return (struct borrowed){sum, others != 0};
+}
+
+/* The entries that the pass could not finish: what T borrowed is borrowed once more from its lender. */
+static uint32_t leaf_borrow_others(struct quire *q, pfn_t table, const entry_t *from, entry_t *to,
+                                   struct qi_side *side)
+{
+    uint32_t barred = 0;
+    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
+        entry_t e = from[i];
+        switch (entry_kind(e, 1)) {
+        case QI_BORROWED:
+            home_add(q, qi_entry_home(q, e), true);
+            break;
+        case QI_PROTOTYPE:
+            home_add(q, qi_entry_home(q, e), false);
+            break;
+        case QI_BARRED:
+            to[i] = entry_absent(QI_CODE_PROTOTYPE, home_make(table, i), 0);
+            side->uses[i]++;
+            barred++;
+            break;
+        case QI_EMPTY:
+        case QI_OWN:
+        case QI_ZERO:
+            break;
+        case QI_BUSY:
+        case QI_TABLE:
+        case QI_HIDDEN:
+            host_panic("a leaf that freezes holds an entry of this kind", __FILE__, __LINE__);
+        }
+    }
+    return barred;
+}
+
+/* A leaf that was hidden comes back with what each region allows, and no more (H15). */
+static void leaf_unhide(struct quire_space *space, pfn_t table, vaddr_t base)
+{
+    struct quire *q = space->q;
+    entry_t *entries = table_entries(q, table);
+    const struct qi_region *region = NULL;
+    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
+        entry_t e = entries[i];
+        vaddr_t address = base + (vaddr_t)i * QUIRE_PAGE_SIZE;
+        if (!entry_present(e))
+            continue;
+        if (!region || address < region->start || address >= region->end)
+            region = qi_region_find(space->regions, address);
+        qi_assert(region != NULL);
+        if (!(region->prot & QUIRE_EXEC))
+            entries[i] = entry_with_exec(e, false);
+        if (region->prot & QUIRE_READ)
+            continue;
+        if (entry_kind(e, 1) == QI_ZERO) {
+            entries[i] = 0;
+            table_record(q, table)->present--;
+            continue;
+        }
+        home_t home = qi_entry_home(q, e);
+        entries[i] = entry_absent(QI_CODE_PROTOTYPE, home, 0);
+        table_side(q, table_record(q, home_table(home)))->maps[home_index(home)]--;
+    }
+}
+
+static pfn_t leaf_unshare(struct quire_space *space, pfn_t table, vaddr_t address, bool hidden)
+{
+    struct quire *q = space->q;
+    pfn_t copy = table_create_raw(q, 1);
+    struct qi_frame *r = table_record(q, table);
+    bool frozen = r->side != QI_NO_FRAME;
+    if (!frozen) {
+        r->side = qi_frame_alloc(&q->frames, QI_FRAME_SIDE, QI_WANT_ANY,
+                                 qi_frame_any_colour(&q->frames));
+        frame_record(&q->frames, r->side)->sum = 0;
+    }
+    struct qi_side *side = table_side(q, r);
+    const entry_t *from = table_entries(q, table);
+    entry_t *to = table_entries(q, copy);
+    QI_TOUCH(from, false);
+    struct borrowed found = leaf_borrow(from, to, side->uses, side->maps, frozen);
+    uint64_t lent = found.own;
+    if (found.others)
+        lent += leaf_borrow_others(q, table, from, to, side);
+    struct qi_frame *side_record = frame_record(&q->frames, r->side);
+    side_record->sum += lent;
+    if (side_record->sum == 0) {
+        qi_frame_free(&q->frames, r->side);
+        r->side = QI_NO_FRAME;
+    }
+    table_record(q, copy)->present = r->present;
+    if (hidden && !QI_CANARY(QI_CANARY_UNHIDE_IN_PLACE))
+        leaf_unhide(space, copy, table_base(address, 1));
+    return copy;
+}
+
+/* ---- push-down -------------------------------------------------------------------------------- */
+
+static void push_down(struct quire_space *space, pfn_t table, unsigned level, vaddr_t address)
+{
+    struct quire *q = space->q;
+    entry_t *entries = table_entries(q, table);
+    entry_t grant = 0;
+    if (level == 1) {
+        vaddr_t base = table_base(address, 1);
+        const struct qi_region *region = qi_region_find(space->regions, base);
+        if (region && (region->prot & QUIRE_WRITE) && region->end - base >= entry_span(2))
+            grant = ENTRY_WRITE;
+    }
+    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
+        entry_t e = entries[i];
+        if (!entry_present(e))
+            continue;
+        entry_t wanted = entry_kind(e, level) == QI_OWN ? e | grant : e;
+        if (!(wanted & grant) && (e & ENTRY_WRITE))
+            wanted = level == 1 ? entry_fold(e) : e & ~ENTRY_WRITE;
+        if (wanted != e)
+            entry_store(&entries[i], wanted);
+    }
+    q->stats.pushed_down++;
+}
+
+/* ---- the gate --------------------------------------------------------------------------------- */
+
+uint32_t qi_gate_need(const struct quire_space *space, vaddr_t address, unsigned level)
+{
+    const struct quire *q = space->q;
+    pfn_t table = space->root;
+    bool copied = table_record(q, table)->share > 1;
+    uint32_t need = copied;
+    for (unsigned l = QUIRE_LEVELS; l > level; l--) {
+        entry_t e = entry_load(&table_entries(q, table)[entry_index(address, l)]);
+        if (e == 0)
+            return need + l - level;
+        table = child_of(e);
+        copied = copied || !entry_present(e) || !table_exclusive(q, table);
+        if (copied)
+            need += 1 + (l == 2 && table_record(q, table)->side == QI_NO_FRAME);
+    }
+    return need;
+}
+
+static pfn_t gate_unshare(struct qi_gate *gate, pfn_t table, unsigned level, bool hidden)
+{
+    struct quire_space *space = gate->space;
+    space->q->stats.unshared[level]++;
+    space->unshared++;
+    qi_trace(space, QUIRE_EVENT_UNSHARE, gate->address, level);
+    return level == 1 ? leaf_unshare(space, table, gate->address, hidden)
+                      : upper_unshare(space->q, table, level, hidden);
+}
+
+pfn_t qi_gate_child(struct qi_gate *gate, pfn_t table, unsigned level)
+{
+    struct quire *q = gate->space->q;
+    entry_t *slot = &table_entries(q, table)[entry_index(gate->address, level)];
+    entry_t e = entry_load(slot);
+    if (e == 0) {
+        pfn_t fresh = qi_table_create(q, level - 1);
+        entry_store(slot, entry_table(fresh));
+        table_record(q, table)->present++;
+        return fresh;
+    }
+    pfn_t child = child_of(e);
+    if (entry_present(e) && table_exclusive(q, child)) {
+        if (!(e & ENTRY_WRITE)) {
+            if (!QI_CANARY(QI_CANARY_NO_PUSH_DOWN))
+                push_down(gate->space, child, level - 1, gate->address);
+            entry_store(slot, e | ENTRY_WRITE);
+        }
+        return child;
+    }
+    pfn_t copy = gate_unshare(gate, child, level - 1, !entry_present(e));
+    if (gate->retired != QI_NO_FRAME) {
+        /* This table is a copy that no machine has seen: so is the entry, and nothing needs a flush. */
+        entry_store(slot, entry_table(copy));
+        qi_table_release(q, child);
+    } else {
+        gate->slot = slot;
+        gate->value = entry_table(copy);
+        gate->retired = child;
+        gate->flush = true;
+        entry_store(slot, entry_to_busy(e));
+    }
+    return copy;
+}
+
+pfn_t qi_gate_open(struct qi_gate *gate, struct quire_space *space, vaddr_t address, unsigned level)
+{
+    struct quire *q = space->q;
+    pfn_t table = space->root;
+    *gate = (struct qi_gate){.space = space,
+                             .address = address,
+                             .root = QI_NO_FRAME,
+                             .retired = QI_NO_FRAME};
+    if (table_record(q, table)->share > 1) {
+        gate->retired = table;
+        gate->root = table = gate_unshare(gate, table, QUIRE_LEVELS, false);
+        gate->flush = true;
+    }
+    for (unsigned l = QUIRE_LEVELS; l > level; l--)
+        table = qi_gate_child(gate, table, l);
+    return table;
+}
+
+void qi_gate_close(struct qi_gate *gate)
+{
+    struct quire *q = gate->space->q;
+    bool tables = gate->retired != QI_NO_FRAME;
+    if (gate->flush && !(tables && QI_CANARY(QI_CANARY_NO_TABLE_FLUSH))) {
+        if (gate->root != QI_NO_FRAME)
+            mmu_flush_space(q->machine, gate->space, gate->root);
+        else
+            mmu_flush_page(q->machine, gate->space, gate->address);
+    }
+    if (gate->root != QI_NO_FRAME)
+        gate->space->root = gate->root;
+    if (gate->slot)
+        entry_store(gate->slot, gate->value);
+    if (!tables)
+        return;
+    bool leaf = table_record(q, gate->retired)->level == 1;
+    qi_table_release(q, gate->retired);
+    /* The last to leave a frozen leaf may be the last user of what it borrowed: settle that now. */
+    if (leaf && q->drop_list == gate->retired)
+        qi_table_drop_slice(q);
+}
+
+/* ---- releasing -------------------------------------------------------------------------------- */
+
+void qi_table_release(struct quire *q, pfn_t table)
+{
+    struct qi_frame *r = table_record(q, table);
+    qi_assert(r->share > 0);
+    if (--r->share > 0)
+        return;
+    qi_frame_set_state(&q->frames, table, QI_FRAME_DYING);
+    r->next = q->drop_list;
+    q->drop_list = table;
+}
+
+static void upper_drop(struct quire *q, pfn_t table)
+{
+    entry_t *entries = table_entries(q, table);
+    for (unsigned i = 0; i < entries_at(table_record(q, table)->level); i++)
+        if (entries[i] != 0)
+            qi_table_release(q, child_of(entries[i]));
+    qi_frame_free(&q->frames, table);
+}
+
+/* The last parent has gone: keep the homes that others use, and nothing else (H5, D3). */
+static void leaf_drop(struct quire *q, pfn_t table)
+{
+    struct qi_frame *r = table_record(q, table);
+    entry_t *entries = table_entries(q, table);
+    uint16_t kept = 0;
+    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
+        entry_t e = entries[i];
+        enum qi_kind kind = entry_kind(e, 1);
+        if (kind == QI_EMPTY)
+            continue;
+        bool home = kind == QI_OWN || kind == QI_BARRED;
+        if ((home && r->side != QI_NO_FRAME && table_side(q, r)->uses[i] > 0) ||
+            (!home && QI_CANARY(QI_CANARY_DEAD_TABLE_BORROWS) && r->side != QI_NO_FRAME)) {
+            kept++;
+            continue;
+        }
+        entry_store(&entries[i], 0);
+        qi_entry_release(q, e);
+    }
+    r->present = kept;
+    if (kept == 0)
+        qi_frame_free(&q->frames, table);
+    else
+        qi_frame_set_state(&q->frames, table, QI_FRAME_TABLE);
+}
+
+bool qi_table_drop_slice(struct quire *q)
+{
+    pfn_t table = q->drop_list;
+    if (table == QI_NO_FRAME)
+        return false;
+    struct qi_frame *r = table_record(q, table);
+    q->drop_list = r->next;
+    r->next = QI_NO_FRAME;
+    if (r->level > 1)
+        upper_drop(q, table);
+    else
+        leaf_drop(q, table);
+    return q->drop_list != QI_NO_FRAME;
+}
