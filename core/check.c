@@ -2,22 +2,26 @@
 /*
  * The auditor: recount the world from nothing, and compare.
  *
- * It trusts no count.  Every reference there is (a parent's pointer, a space's root, a borrowed entry) is
- * found by looking at every table of the arena and *subtracted* from the count that it should be part of;
- * then every count must be zero; then everything is added back.  So the recount is exact, takes no memory of its
- * own, and finds a count that is too high as surely as one that is too low: a table that nobody points at
- * any more is as wrong as one that is freed too early.
+ * It trusts no count.  Every reference there is (a parent's pointer, a space's root, a borrowed
+ * entry) is found by looking at every table of the arena and *subtracted* from the count that
+ * it should be part of; then every count must be zero; then everything is added back.  So the
+ * recount is exact, takes no memory of its own, and finds a count that is too high as surely as
+ * one that is too low: a table that nobody points at any more is as wrong as one that is freed
+ * too early.
  *
  *   frames    one state each; on the list of that state and colour, or on none; totals agree
- *   tables    share = parents found; present = entries found; levels fit; sides exist exactly while lent
+ *   tables    share = parents found; present = entries found; levels fit; side frames exist
+ *             exactly while lent
  *   homes     every page has one home, which names it; uses and maps recounted; a table without
  *             parents holds homes in use and nothing else (D3)
- *   paths     an upper entry with W points at an exclusive child (invariant 11); what a machine may write is
- *             own, exclusive all the way, and in a writable region; what it may read or execute, likewise
+ *   paths     an upper entry with W points at an exclusive child (invariant 11); what a machine
+ *             may write is own, exclusive all the way, and in a writable region; what it may
+ *             read or execute, likewise
  *   regions   ordered, disjoint, balanced, merged, within bounds; gaps and references recounted
  *
- * It is shipped, because a kernel that meets an impossible fault wants to know at once whether the books still
- * balance.  It reads damaged structures with care: a frame number is looked at before it is followed.
+ * It is shipped, because a kernel that meets an impossible fault wants to know at once whether
+ * the books still balance.  It reads damaged structures with care: a frame number is looked at
+ * before it is followed.
  *
  * Locks: the manager's, from start to end.
  */
@@ -77,7 +81,7 @@ static unsigned entries_of(const struct qi_frame *r)
     return r->level == QUIRE_LEVELS ? MMU_ROOT_ENTRIES : QUIRE_TABLE_ENTRIES;
 }
 
-/* ---- frames ----------------------------------------------------------------------------------- */
+/* ---- frames -------------------------------------------------------------------------------- */
 
 static uint32_t check_list(struct audit *a, bool zeroed, uint32_t colour)
 {
@@ -130,7 +134,7 @@ static void check_frames(struct audit *a)
               u(by_state[QI_FRAME_FREE] + by_state[QI_FRAME_ZEROED]));
 }
 
-/* ---- references ------------------------------------------------------------------------------- */
+/* ---- references ---------------------------------------------------------------------------- */
 
 /* The page that a home names has that home; else a finding (in the first pass). */
 static struct qi_frame *home_lender(struct audit *a, pfn_t table, unsigned index, home_t home,
@@ -276,7 +280,7 @@ static void check_counts_gone(struct audit *a)
               u(sides));
 }
 
-/* ---- rules of single tables ------------------------------------------------------------------- */
+/* ---- rules of single tables ---------------------------------------------------------------- */
 
 static void check_home(struct audit *a, const struct qi_frame *r, pfn_t table, unsigned index)
 {
@@ -285,8 +289,7 @@ static void check_home(struct audit *a, const struct qi_frame *r, pfn_t table, u
         return;
     if ((kind != QI_OWN && kind != QI_BARRED) || r->side == QI_NO_FRAME ||
         table_side(a->q, r)->uses[index] == 0)
-        found(a, "table % entry %: kind % in a table without parents", u(table), u(index),
-              u(kind));
+        found(a, "table % entry %: kind % in a table without parents", u(table), u(index), u(kind));
 }
 
 static void check_table(struct audit *a, const struct qi_frame *r, pfn_t table)
@@ -335,9 +338,8 @@ static void check_tables(struct audit *a)
             found(a, "page %: its home, table % entry %, does not name it", u(pfn),
                   u(home_table(r->home)), u(home_index(r->home)));
     }
-    const unsigned char *zero = q->zero_page == QI_NO_FRAME
-                                    ? NULL
-                                    : frame_memory(&q->frames, q->zero_page);
+    const unsigned char *zero =
+        q->zero_page == QI_NO_FRAME ? NULL : frame_memory(&q->frames, q->zero_page);
     for (unsigned i = 0; zero && i < QUIRE_PAGE_SIZE; i++)
         if (zero[i] != 0) {
             found(a, "the zero page: byte % is not zero", u(i));
@@ -345,7 +347,7 @@ static void check_tables(struct audit *a)
         }
 }
 
-/* ---- paths ------------------------------------------------------------------------------------ */
+/* ---- paths --------------------------------------------------------------------------------- */
 
 struct path {
     pfn_t table;
@@ -395,13 +397,12 @@ static void check_path(struct audit *a, const struct quire_space *space, struct 
             continue;
         }
         check_path(a, space,
-                   (struct path){entry_pfn(e), path.level - 1, at,
-                                 path.present && entry_present(e),
+                   (struct path){entry_pfn(e), path.level - 1, at, path.present && entry_present(e),
                                  path.writable && (e & ENTRY_WRITE), path.exclusive});
     }
 }
 
-/* ---- regions ---------------------------------------------------------------------------------- */
+/* ---- regions ------------------------------------------------------------------------------- */
 
 enum { SEEN = 1, CHECKED = 2 }; /* marks in a node's flags, gone when the audit ends */
 
@@ -444,8 +445,8 @@ static void check_node(struct audit *a, struct qi_region *n)
         found(a, "region at %: ends at %", n->start, n->end);
     if (left > right + 1 || right > left + 1 || n->height != 1 + (left > right ? left : right))
         found(a, "region at %: height % over % and %", n->start, u(n->height), u(left), u(right));
-    if ((before && (before->end > n->start ||
-                    (before->end == n->start && before->prot == n->prot))) ||
+    if ((before &&
+         (before->end > n->start || (before->end == n->start && before->prot == n->prot))) ||
         (after && (after->start < n->end || (after->start == n->end && after->prot == n->prot))))
         found(a, "region at %: overlaps or should be merged with a neighbour", n->start);
     if (before && n->start - before->end > gap)

@@ -4,22 +4,25 @@
  *
  * Four ends, by what the entry is once its path is the space's own:
  *
- *   own, barred         upgrade   the page is ours alone: set W.  No flush: a stale read-only translation only asks again.
- *   empty, zero         zero      a fresh zeroed frame
- *   borrowed,           reuse     we are its last user (its table has no parents, one use): the home moves here, and no byte is copied.
- *   prototype                     No flush either.
- *                       copy      into a frame of the same colour
+ *   own, barred          upgrade  the page is ours alone: set W.  No flush: a stale read-only
+ *                                 translation only asks again.
+ *   empty, zero          zero     a fresh zeroed frame.
+ *   borrowed, prototype  reuse    we are its last user (its table has no parents, one use): the
+ *                                 home moves here, and no byte is copied.  No flush either.
+ *                        copy     into a frame of the same colour.
  *
- * Exclusive ownership is a fact in the counts (share, uses), never inferred from a dirty bit, from W, or from how many
- * translations there happen to be (bugs.md rows 1-3, 22-26).
+ * Exclusive ownership is a fact in the counts (share, uses), never inferred from a dirty bit,
+ * from W, or from how many translations there happen to be (bugs.md rows 1-3, 22-26).
  *
- * The order of a copy is the whole art (rows 12-21).  The entry becomes busy: not present, and not empty either.  One flush, together with that of the
- * tables replaced on the way, ends every translation of the space to the old page.  Only then are the bytes
- * copied: nobody in this space reads the old page while somebody else already writes the new one.  The new entry is published complete.  Only
- * then is the old home given back, for until then the frame might have been freed under the copy.
+ * The order of a copy is the whole art (rows 12-21).  The entry becomes busy: not present, and
+ * not empty either.  One flush, together with that of the tables replaced on the way, ends
+ * every translation of the space to the old page.  Only then are the bytes copied: nobody in
+ * this space reads the old page while somebody else already writes the new one.  The new entry
+ * is published complete.  Only then is the old home given back, for until then the frame might
+ * have been freed under the copy.
  *
- * A page that was copied is dirty from birth (row 56), and the old home keeps its own dirty bit: each says whether *its* content
- * differs from *its* backing.
+ * A page that was copied is dirty from birth (row 56), and the old home keeps its own dirty
+ * bit: each says whether *its* content differs from *its* backing.
  *
  * Locks: the manager's, throughout.  Frames were reserved.
  */
@@ -51,8 +54,8 @@ static void install(struct qi_fault *fault, pfn_t table, entry_t *slot, pfn_t pf
 static void write_fresh(struct qi_fault *fault, pfn_t table, entry_t *slot, bool was_empty)
 {
     struct quire *q = fault->space->q;
-    pfn_t pfn = qi_frame_alloc(&q->frames, QI_FRAME_DATA, QI_WANT_ZEROED,
-                               qi_frame_any_colour(&q->frames));
+    pfn_t pfn =
+        qi_frame_alloc(&q->frames, QI_FRAME_DATA, QI_WANT_ZEROED, qi_frame_any_colour(&q->frames));
     table_record(q, table)->present += was_empty;
     install(fault, table, slot, pfn);
     q->stats.zero_fills++;
@@ -102,11 +105,12 @@ void qi_copy_write(struct qi_fault *fault)
     entry_t *slot = &table_entries(q, table)[entry_index(fault->address, 1)];
     entry_t e = entry_load(slot);
     enum qi_kind kind = entry_kind(e, 1);
-    /* What may be replaced by another frame is made busy before the one flush.  If a table was replaced the
-     * flush is due anyway, and whether the page can be reused is known only after the old table has gone. */
+    /* What may be replaced by another frame is made busy before the one flush.  If a table was
+     * replaced the flush is due anyway, and whether the page can be reused is known only after the
+     * old table has gone. */
     bool flush_due = gate.flush;
-    if (kind == QI_ZERO || (kind == QI_BORROWED &&
-                            (flush_due || !qi_home_movable(q, qi_entry_home(q, e))))) {
+    if (kind == QI_ZERO ||
+        (kind == QI_BORROWED && (flush_due || !qi_home_movable(q, qi_entry_home(q, e))))) {
         e = entry_swap(slot, QI_CANARY(QI_CANARY_BUSY_LOOKS_EMPTY) ? 0 : entry_to_busy(e));
         if (!QI_CANARY(QI_CANARY_NO_COPY_FLUSH))
             gate.flush = true;
@@ -114,13 +118,9 @@ void qi_copy_write(struct qi_fault *fault)
     qi_gate_close(&gate);
     switch (kind) {
     case QI_EMPTY:
-    case QI_ZERO:
-        write_fresh(fault, table, slot, kind == QI_EMPTY);
-        break;
+    case QI_ZERO: write_fresh(fault, table, slot, kind == QI_EMPTY); break;
     case QI_OWN:
-    case QI_BARRED:
-        write_upgrade(fault, slot, e);
-        break;
+    case QI_BARRED: write_upgrade(fault, slot, e); break;
     case QI_BORROWED:
     case QI_PROTOTYPE: {
         home_t home = qi_entry_home(q, e);
@@ -132,7 +132,6 @@ void qi_copy_write(struct qi_fault *fault)
     }
     case QI_BUSY:
     case QI_TABLE:
-    case QI_HIDDEN:
-        host_panic("an owned leaf holds an entry of this kind", __FILE__, __LINE__);
+    case QI_HIDDEN: host_panic("an owned leaf holds an entry of this kind", __FILE__, __LINE__);
     }
 }

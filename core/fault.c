@@ -2,23 +2,25 @@
 /*
  * One fault, start to end.
  *
- *   find the region         no region, or it forbids the access: refuse
- *   look at the tables      nothing missing (a stale translation, or another CPU was faster): done
- *   count the frames        every table, side frame and page that the rest can need
- *   reserve                 not there: drop what waits to be freed, or ask the host, and start again
- *   open the gate           own the tables of the path
- *   by the kind of entry    read:  empty -> zero page; barred, prototype -> present; no execute bit -> set
- *                           write: copy.c
+ *   find the region       no region, or it forbids the access: refuse
+ *   look at the tables    nothing missing (a stale translation, or another CPU was faster): done
+ *   count the frames      every table, side frame and page that the rest can need
+ *   reserve               not there: drop what waits to be freed, or ask the host; start again
+ *   open the gate         own the tables of the path
+ *   by the kind of entry  read:  empty -> zero page; barred, prototype -> present;
+ *                                no execute bit -> set
+ *                         write: copy.c
  *
- * Logical permission lives in the region.  A clear bit in an entry says only "ask", so a fault never needs to
- * know why a bit was clear.  Nothing changes before the reservation, so a refusal leaves the state as it
- * was; after it nothing fails.
+ * Logical permission lives in the region.  A clear bit in an entry says only "ask", so a fault
+ * never needs to know why a bit was clear.  Nothing changes before the reservation, so a
+ * refusal leaves the state as it was; after it nothing fails.
  *
- * A read of an untouched page in a shared table owns the path first, to store one zero entry (design-rules H22): we accept the cost,
- * because storing it in place would be seen by spaces whose region there may differ.
+ * A read of an untouched page in a shared table owns the path first, to store one zero entry
+ * (design-rules H22): we accept the cost, because storing it in place would be seen by spaces
+ * whose region there may differ.
  *
- * The same path serves quire_read and quire_write, so a kernel's copies see what the program would see, and
- * break what the program would break.
+ * The same path serves quire_read and quire_write, so a kernel's copies see what the program
+ * would see, and break what the program would break.
  */
 #include "fault.h"
 
@@ -41,8 +43,9 @@ static entry_t *fault_slot(const struct qi_fault *fault, pfn_t table)
 static void read_empty(struct qi_fault *fault, pfn_t table, entry_t *slot)
 {
     struct quire *q = fault->space->q;
-    entry_store(slot, entry_page(q->zero_page, fault->prot, QI_CANARY(QI_CANARY_ZERO_PAGE_WRITABLE)) |
-                          ENTRY_ZERO);
+    entry_store(slot,
+                entry_page(q->zero_page, fault->prot, QI_CANARY(QI_CANARY_ZERO_PAGE_WRITABLE)) |
+                    ENTRY_ZERO);
     table_record(q, table)->present++;
     q->stats.zero_maps++;
 }
@@ -64,16 +67,12 @@ static void fault_read(struct qi_fault *fault, pfn_t table)
     entry_t *slot = fault_slot(fault, table);
     entry_t e = entry_load(slot);
     switch (entry_kind(e, 1)) {
-    case QI_EMPTY:
-        read_empty(fault, table, slot);
-        break;
+    case QI_EMPTY: read_empty(fault, table, slot); break;
     case QI_BARRED:
         entry_store(slot, entry_page(entry_pfn(e), fault->prot, false) | (e & ENTRY_FOLDED));
         q->stats.loosened++;
         break;
-    case QI_PROTOTYPE:
-        read_prototype(fault, slot, e);
-        break;
+    case QI_PROTOTYPE: read_prototype(fault, slot, e); break;
     case QI_OWN:
     case QI_BORROWED:
     case QI_ZERO:
@@ -82,8 +81,7 @@ static void fault_read(struct qi_fault *fault, pfn_t table)
         break;
     case QI_BUSY:
     case QI_TABLE:
-    case QI_HIDDEN:
-        host_panic("an owned leaf holds an entry of this kind", __FILE__, __LINE__);
+    case QI_HIDDEN: host_panic("an owned leaf holds an entry of this kind", __FILE__, __LINE__);
     }
     fault->pfn = entry_pfn(entry_load(slot));
 }
@@ -172,14 +170,14 @@ enum quire_status quire_fault(struct quire_space *space, vaddr_t address, uint32
     return status;
 }
 
-/* The bytes of one page: resolve, and copy before the lock is dropped.  Returns the status; *n bytes. */
+/* The bytes of one page: resolve, and copy before the lock is dropped.  Returns the status; *n
+ * bytes. */
 static enum quire_status copy_piece(struct quire_space *space, vaddr_t address, void *to,
                                     const void *from, size_t n)
 {
     struct quire *q = space->q;
-    struct qi_fault fault = {.space = space,
-                             .address = page_of(address),
-                             .access = from ? QUIRE_WRITE : QUIRE_READ};
+    struct qi_fault fault = {
+        .space = space, .address = page_of(address), .access = from ? QUIRE_WRITE : QUIRE_READ};
     manager_lock(q);
     enum quire_status status = qi_fault_resolve(&fault);
     if (status == QUIRE_OK) {

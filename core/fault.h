@@ -25,7 +25,8 @@ enum quire_status qi_fault_resolve(struct qi_fault *fault);
 
 /* The frames that a write to an entry of this kind takes besides tables: 0 or 1. */
 uint32_t qi_copy_need(const struct quire *q, const struct qi_look *look);
-/* The write fault below an open path: makes the entry at fault->address the space's own, and writable. */
+/* The write fault below an open path: makes the entry at fault->address the space's own, and
+ * writable. */
 void qi_copy_write(struct qi_fault *fault);
 
 /* What a range loses.  Each includes what follows it, but for DISCARD, which is everything. */

@@ -2,8 +2,9 @@
 /*
  * Fork: a child that equals its parent at one instant, in constant time.
  *
- * The child gets the same root table and the same region tree, each by one reference.  Nothing below is looked at, so
- * neither the memory mapped, nor how it is spread over the root, nor the number of regions matters:
+ * The child gets the same root table and the same region tree, each by one reference.  Nothing
+ * below is looked at, so neither the memory mapped, nor how it is spread over the root, nor the
+ * number of regions matters:
  *
  *      parent   child              parent   child
  *          \    /                     |       |
@@ -11,16 +12,19 @@
  *          /  |  \                    |  \  / |      one table a level, and the page
  *        ...  ...  ...               ... shared ...
  *
- * The instant.  W is cleared in the root's entries (permission is the AND down the path, so that write-protects everything), and
- * the parent's writable translations are flushed on every CPU.  The last acknowledgement is the instant of the
- * fork: before it every write belongs to both, after it no write can happen without a fault.  Only then is the child
- * handed out.  A root that is shared already has no W bit set and no translation with it, so a fork of
- * a space that has not written since its last fork skips that.
+ * The instant.  W is cleared in the root's entries (permission is the AND down the path, so
+ * that write-protects everything), and the parent's writable translations are flushed on every
+ * CPU.  The last acknowledgement is the instant of the fork: before it every write belongs to
+ * both, after it no write can happen without a fault.  Only then is the child handed out.  A
+ * root that is shared already has no W bit set and no translation with it, so a fork of a space
+ * that has not written since its last fork skips that.
  *
- * What fork puts off: the first write of either side copies the root and raises the counts of its children; then one table a level.
- * The one that comes last finds the tables its own again, and copies nothing (table.c, push-down).
+ * What fork puts off: the first write of either side copies the root and raises the counts of
+ * its children; then one table a level. The one that comes last finds the tables its own again,
+ * and copies nothing (table.c, push-down).
  *
- * Fork allocates no frame, so it can not fail for want of memory; the only error is the limit on spaces.
+ * Fork allocates no frame, so it can not fail for want of memory; the only error is the limit
+ * on spaces.
  *
  * Locks: the manager's.
  */

@@ -2,19 +2,21 @@
 /*
  * Frames: who has which, and the lists of those that nobody has.
  *
- * The database is one array of 32-byte records, indexed by frame number from the lowest that the embedder
- * will ever add; holes in physical memory cost their records and nothing else.  A record says what its
- * frame is (enum qi_frame_state) and holds the few words that state needs.
+ * The database is one array of 32-byte records, indexed by frame number from the lowest that
+ * the embedder will ever add; holes in physical memory cost their records and nothing else.  A
+ * record says what its frame is (enum qi_frame_state) and holds the few words that state needs.
  *
- * Free frames are kept by colour, the low bits of the frame number: two frames of one colour compete for
- * the same lines of a physically indexed cache, and a copy that takes its source's colour leaves a
- * program's layout in the cache as it was.  The preference never searches: the colour's list, or the next that is not empty.
- * Zeroed frames are kept apart, so that an idle loop can prepare what a demand-zero fault needs.
+ * Free frames are kept by colour, the low bits of the frame number: two frames of one colour
+ * compete for the same lines of a physically indexed cache, and a copy that takes its source's
+ * colour leaves a program's layout in the cache as it was.  The preference never searches: the
+ * colour's list, or the next that is not empty. Zeroed frames are kept apart, so that an idle
+ * loop can prepare what a demand-zero fault needs.
  *
- * Nothing here waits or fails by surprise.  An operation asks qi_frame_available for the whole number it can
- * need, before it changes anything, and then takes frames that are known to be there (reserve, then
- * commit).  The last few frames (config.reserve) are kept for operations that free memory in the end: cutting
- * a hole out of a shared table must not fail because there is no memory.
+ * Nothing here waits or fails by surprise.  An operation asks qi_frame_available for the whole
+ * number it can need, before it changes anything, and then takes frames that are known to be
+ * there (reserve, then commit).  The last few frames (config.reserve) are kept for operations
+ * that free memory in the end: cutting a hole out of a shared table must not fail because there
+ * is no memory.
  *
  * Locks: the manager's, throughout.
  */
@@ -101,7 +103,8 @@ uint32_t qi_frame_available(const struct qi_frames *f, bool urgent)
 
 uint32_t qi_frame_any_colour(struct qi_frames *f) { return f->next_colour++ & (f->colours - 1); }
 
-/* The first frame of `colour` or a following one, on the list of kind `zeroed`; QI_NO_FRAME: none. */
+/* The first frame of `colour` or a following one, on the list of kind `zeroed`; QI_NO_FRAME: none.
+ */
 static pfn_t list_find(const struct qi_frames *f, bool zeroed, uint32_t colour)
 {
     for (uint32_t i = 0; i < f->colours; i++) {

@@ -22,15 +22,15 @@ int memcmp(const void *a, const void *b, size_t length);
  *   TABLE --table_release (share reaches 0)--> DYING --drop_slice--> TABLE (homes only), or FREE
  */
 enum qi_frame_state {
-    QI_FRAME_ABSENT,    /* not handed over */
-    QI_FRAME_FREE,      /* on a free list; content unknown */
-    QI_FRAME_ZEROED,    /* on a zeroed list; content all zero */
-    QI_FRAME_DATA,      /* a page; home names its entry */
-    QI_FRAME_TABLE,     /* 512 entries: a page table (share > 0) or a prototype table (share == 0) */
-    QI_FRAME_DYING,     /* a table whose last parent has gone, on the drop list */
-    QI_FRAME_SIDE,      /* uses and maps of a frozen table; home names the table */
-    QI_FRAME_NODES,     /* region nodes */
-    QI_FRAME_TAKEN,     /* lent to the embedder */
+    QI_FRAME_ABSENT, /* not handed over */
+    QI_FRAME_FREE,   /* on a free list; content unknown */
+    QI_FRAME_ZEROED, /* on a zeroed list; content all zero */
+    QI_FRAME_DATA,   /* a page; home names its entry */
+    QI_FRAME_TABLE,  /* 512 entries: a page table (share > 0) or a prototype table (share == 0) */
+    QI_FRAME_DYING,  /* a table whose last parent has gone, on the drop list */
+    QI_FRAME_SIDE,   /* uses and maps of a frozen table; `sum` is the sum of its uses */
+    QI_FRAME_NODES,  /* region nodes */
+    QI_FRAME_TAKEN,  /* lent to the embedder */
     QI_FRAME_ZERO_PAGE, /* the one zero page */
     QI_FRAME_STATE_COUNT
 };
@@ -40,10 +40,12 @@ enum qi_frame_state {
 /*
  * One frame.  Everything is under the manager's lock.
  *
- *   1. a frame is on exactly one list (by state and colour), or on none; next and prev are used only there;
+ *   1. a frame is on exactly one list (by state and colour), or on none; next and prev are used
+ *      only there;
  *   2. DATA: the entry at `home` is own or barred and names this frame;
- *   3. TABLE: `present` entries are not empty; `share` parents point here (entries, or spaces for a root);
- *      side is a frame exactly while the table is frozen: that frame's `sum` is the sum of its uses, above 0;
+ *   3. TABLE: `present` entries are not empty; `share` parents point here (entries, or spaces for
+ *      a root); side is a frame exactly while the table is frozen: that frame's `sum` is the sum
+ *      of its uses, above 0;
  *   4. TABLE with share == 0 has level 1, present > 0, and holds homes with uses only;
  *   5. NODES: `share` nodes are in use; `present` is the index of the first free one.
  */
@@ -54,8 +56,8 @@ struct qi_frame {
     uint32_t share;
     pfn_t next, prev;
     union {
-        home_t home;  /* DATA, SIDE (index 0) */
-        uint64_t sum; /* of a SIDE, see frame_side_sum */
+        home_t home;  /* DATA */
+        uint64_t sum; /* SIDE */
     };
     pfn_t side;
     uint32_t spare; /* keeps the record at 32 bytes; a lock of its own comes with finer locking */
@@ -77,7 +79,7 @@ struct qi_frames {
     uint32_t reserve; /* of these, kept for operations that free memory */
     uint32_t added;
     uint32_t by_state[QI_FRAME_STATE_COUNT];
-    uint32_t next_colour; /* for frames whose colour does not matter */
+    uint32_t next_colour;                      /* for frames whose colour does not matter */
     struct qi_list list[2][QUIRE_COLOURS_MAX]; /* [0] free, [1] zeroed */
 };
 
@@ -102,13 +104,15 @@ static inline uint32_t frame_colour(const struct qi_frames *f, pfn_t pfn)
 void qi_frames_init(struct qi_frames *f, const struct quire_config *config, void *records);
 enum quire_status qi_frame_add(struct qi_frames *f, pfn_t first, uint32_t count);
 
-/* How many frames may be taken; `urgent` operations free memory in the end and may use the reserve. */
+/* How many frames may be taken; `urgent` operations free memory in the end and may use the reserve.
+ */
 uint32_t qi_frame_available(const struct qi_frames *f, bool urgent);
 
 enum qi_frame_want { QI_WANT_ANY, QI_WANT_ZEROED };
 /*
- * Take a free frame: of `colour` where there is one, else of the next colour that has one.  WANT_ZEROED: its content is
- * zero on return.  The caller has seen qi_frame_available; there is a frame.  Its record is cleared but for the state.
+ * Take a free frame: of `colour` where there is one, else of the next colour that has one.
+ * WANT_ZEROED: its content is zero on return.  The caller has seen qi_frame_available; there is
+ * a frame.  Its record is cleared but for the state.
  */
 pfn_t qi_frame_alloc(struct qi_frames *f, enum qi_frame_state state, enum qi_frame_want want,
                      uint32_t colour);

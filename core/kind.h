@@ -2,8 +2,8 @@
 /*
  * Kinds of entries.
  *
- * An entry is one 64-bit slot of a table.  The machine's entry.h gives its bits; this page gives them
- * meaning.  A leaf entry (in a table of level 1) is one of
+ * An entry is one 64-bit slot of a table.  The machine's entry.h gives its bits; this page
+ * gives them meaning.  A leaf entry (in a table of level 1) is one of
  *
  *   empty      nothing was ever here, or it was discarded
  *   zero       the zero page; its own kind, counted nowhere
@@ -13,12 +13,12 @@
  *   prototype  the same, not present: points at the home
  *   busy       its owner is changing it; never looks empty, and carries what it was before
  *
- * and an entry of an upper table is empty, a pointer to a table, a *hidden* pointer (not present: the region forbids
- * what the table below would allow), or busy.
+ * and an entry of an upper table is empty, a pointer to a table, a *hidden* pointer (not
+ * present: the region forbids what the table below would allow), or busy.
  *
- * In a table that is shared or frozen (that lends), the only changes made in place are: accessed bits
- * set by the machine, the dirty bit folded away, and W cleared.  Everything else leaves the table first
- * (design-rules H26); table.c's gate is the way.
+ * In a table that is shared or frozen (that lends), the only changes made in place are:
+ * accessed bits set by the machine, the dirty bit folded away, and W cleared.  Everything else
+ * leaves the table first (design-rules H26); table.c's gate is the way.
  */
 #ifndef CORE_KIND_H
 #define CORE_KIND_H
@@ -89,8 +89,7 @@ static inline entry_t entry_page(pfn_t pfn, uint32_t prot, bool write)
 }
 static inline entry_t entry_table(pfn_t pfn)
 {
-    return ENTRY_TABLE_BASE | ENTRY_WRITE | ENTRY_ACCESSED |
-           ((uint64_t)pfn << ENTRY_PAYLOAD_SHIFT);
+    return ENTRY_TABLE_BASE | ENTRY_WRITE | ENTRY_ACCESSED | ((uint64_t)pfn << ENTRY_PAYLOAD_SHIFT);
 }
 static inline entry_t entry_absent(unsigned code, uint64_t payload, entry_t keep)
 {
@@ -98,7 +97,8 @@ static inline entry_t entry_absent(unsigned code, uint64_t payload, entry_t keep
            (keep & ENTRY_FOLDED);
 }
 
-/* Dirty is the hardware's bit or the folded one; clearing W folds the first into the second (H29). */
+/* Dirty is the hardware's bit or the folded one; clearing W folds the first into the second (H29).
+ */
 static inline bool entry_dirty(entry_t e) { return (e & (ENTRY_DIRTY | ENTRY_FOLDED)) != 0; }
 static inline entry_t entry_fold(entry_t e)
 {
@@ -117,7 +117,8 @@ static inline entry_t entry_from_busy(entry_t e)
     return e & ENTRY_WAS_PRESENT ? old | ENTRY_PRESENT : old;
 }
 
-/* The index of the entry for `address` in a table of `level`, and the bytes one such entry covers. */
+/* The index of the entry for `address` in a table of `level`, and the bytes one such entry covers.
+ */
 static inline unsigned entry_shift(unsigned level)
 {
     return QUIRE_PAGE_SHIFT + (level - 1) * QUIRE_TABLE_SHIFT;

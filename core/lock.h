@@ -2,13 +2,15 @@
 /*
  * Shared words, and the lock over them.
  *
- * Everything that another CPU or the machine's walker may read or write at the same time is accessed
- * through load, store and update below; in the test build each access is a point where a schedule can switch.
+ * Everything that another CPU or the machine's walker may read or write at the same time is
+ * accessed through load, store and update below; in the test build each access is a point where
+ * a schedule can switch.
  *
- * Locks.  A manager has one lock, taken by every public function and held while it changes anything.  It is dropped
- * while the host finds memory and between the slices of a long operation; whoever takes it again looks
- * everything up again.  Ranks exist so that the one lock can become the five of design.md (space, page table, prototype
- * table, frame, list) without changing who may take what while holding what: debug builds check them.
+ * Locks.  A manager has one lock, taken by every public function and held while it changes
+ * anything.  It is dropped while the host finds memory and between the slices of a long
+ * operation; whoever takes it again looks everything up again.  Ranks exist so that the one
+ * lock can become the five of design.md (space, page table, prototype table, frame, list)
+ * without changing who may take what while holding what: debug builds check them.
  */
 #ifndef CORE_LOCK_H
 #define CORE_LOCK_H
@@ -18,8 +20,7 @@
 #include "hook.h"
 #include "kind.h"
 
-#define qi_assert(condition) \
-    ((condition) ? (void)0 : host_panic(#condition, __FILE__, __LINE__))
+#define qi_assert(condition) ((condition) ? (void)0 : host_panic(#condition, __FILE__, __LINE__))
 /* Checks that cost more than a compare run in the test build only. */
 #ifdef QUIRE_TEST
 #define qi_check(condition) qi_assert(condition)
@@ -37,14 +38,16 @@ static inline void entry_store(entry_t *slot, entry_t e)
     QI_TOUCH(slot, true);
     __atomic_store_n(slot, e, __ATOMIC_RELEASE);
 }
-/* For an entry whose accessed and dirty bits a machine may set meanwhile: returns what was there. */
+/* For an entry whose accessed and dirty bits a machine may set meanwhile: returns what was there.
+ */
 static inline entry_t entry_swap(entry_t *slot, entry_t e)
 {
     QI_TOUCH(slot, true);
     return __atomic_exchange_n(slot, e, __ATOMIC_ACQ_REL);
 }
 
-/* Replace *e, which was loaded before, by `to`; false: the entry changed, and *e is what it is now. */
+/* Replace *e, which was loaded before, by `to`; false: the entry changed, and *e is what it is now.
+ */
 static inline bool entry_change(entry_t *slot, entry_t *e, entry_t to)
 {
     QI_TOUCH(slot, true);

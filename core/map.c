@@ -2,17 +2,20 @@
 /*
  * Map, unmap, protect, query: what a program asks of its address space.
  *
- * Each change goes the same way: check the arguments; build the new region tree beside the old one; count and reserve
- * the frames that the tables need; change the tables; swap the region tree.  The first three can fail and have changed
- * nothing; the last two can not.  The tables change while the old regions still stand, because what an
- * entry may allow is read off the regions that it was made under.
+ * Each change goes the same way: check the arguments; build the new region tree beside the old
+ * one; count and reserve the frames that the tables need; change the tables; swap the region
+ * tree.  The first three can fail and have changed nothing; the last two can not.  The tables
+ * change while the old regions still stand, because what an entry may allow is read off the
+ * regions that it was made under.
  *
- * Regions say what a program may do; tables only what needs no fault.  So mapping touches no table, and giving more
- * rights touches none either.  Taking rights away, or pages, is range.c's work.
+ * Regions say what a program may do; tables only what needs no fault.  So mapping touches no
+ * table, and giving more rights touches none either.  Taking rights away, or pages, is
+ * range.c's work.
  *
  * A protection with WRITE or EXEC includes READ, as on every processor that quire runs on.
  *
- * Locks: the manager's; dropped while waiting for memory, after which everything is done again from the look-up on.
+ * Locks: the manager's; dropped while waiting for memory, after which everything is done again
+ * from the look-up on.
  */
 #include "fault.h"
 
@@ -56,8 +59,8 @@ static void change_begin(struct change *c, struct quire_space *space, vaddr_t lo
 }
 
 /*
- * The second half of every change: reserve, then commit.  QUIRE_NO_MEMORY: nothing has changed, the
- * new tree is released, and c->need frames are wanted.
+ * The second half of every change: reserve, then commit.  QUIRE_NO_MEMORY: nothing has changed,
+ * the new tree is released, and c->need frames are wanted.
  */
 static enum quire_status change_finish(struct change *c)
 {
@@ -82,7 +85,7 @@ static enum quire_status change_finish(struct change *c)
     return QUIRE_OK;
 }
 
-/* ---- map -------------------------------------------------------------------------------------- */
+/* ---- map ----------------------------------------------------------------------------------- */
 
 struct map_request {
     struct quire_space *space;
@@ -167,7 +170,7 @@ enum quire_status quire_map(struct quire_space *space, vaddr_t *address, uint64_
     return status;
 }
 
-/* ---- unmap ------------------------------------------------------------------------------------ */
+/* ---- unmap --------------------------------------------------------------------------------- */
 
 static enum quire_status unmap_try(struct quire_space *space, vaddr_t low, vaddr_t high,
                                    struct change *c)
@@ -197,7 +200,7 @@ enum quire_status quire_unmap(struct quire_space *space, vaddr_t address, uint64
     return status;
 }
 
-/* ---- protect ---------------------------------------------------------------------------------- */
+/* ---- protect ------------------------------------------------------------------------------- */
 
 /* Is all of [low, high) mapped?  *lost: the rights that any part of it has and `prot` has not. */
 static bool range_rights(const struct quire_space *space, vaddr_t low, vaddr_t high, uint32_t prot,
@@ -239,8 +242,8 @@ enum quire_status quire_protect(struct quire_space *space, vaddr_t address, uint
                                 uint32_t prot)
 {
     struct quire *q = space->q;
-    enum quire_status status = prot_known(prot) ? qi_range_status(q, address, length)
-                                                : QUIRE_BAD_FLAGS;
+    enum quire_status status =
+        prot_known(prot) ? qi_range_status(q, address, length) : QUIRE_BAD_FLAGS;
     if (status != QUIRE_OK)
         return status;
     struct change c;
@@ -253,7 +256,7 @@ enum quire_status quire_protect(struct quire_space *space, vaddr_t address, uint
     return status;
 }
 
-/* ---- query ------------------------------------------------------------------------------------ */
+/* ---- query --------------------------------------------------------------------------------- */
 
 enum quire_status quire_query(struct quire_space *space, vaddr_t address, struct quire_region *out)
 {

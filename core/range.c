@@ -2,22 +2,26 @@
 /*
  * Changes to all entries of a range: what unmap and protect do to tables.
  *
- * A range can be an aligned terabyte or half a leaf, and tables on its way can be shared.  Two rules keep it
- * short and exact:
+ * A range can be an aligned terabyte or half a leaf, and tables on its way can be shared.  Two
+ * rules keep it short and exact:
  *
- *   A subtree that lies wholly in the range is not walked if it is shared: unmapping drops the one reference to it, and taking
- *   read or execute away *hides* it: the pointer stops being present, and whoever may come back later unshares it (table.c).
- *   Taking write away from a shared subtree needs nothing at all, for W is clear above it.
+ *   A subtree that lies wholly in the range is not walked if it is shared.  Unmapping drops the
+ *   one reference to it.  Taking read or execute away *hides* it: the pointer stops being
+ *   present, and whoever may come back later unshares it (table.c).  Taking write away needs
+ *   nothing at all, for W is clear above it.
  *
- *   Only the tables at the two edges, which the range covers in part, must be owned; at most one at each level
- *   and edge.  They are what qi_range_need counts.  A table that holds nothing outside the range counts as wholly covered.
+ *   Only the tables at the two edges, which the range covers in part, must be owned: at most one
+ *   at each level and edge.  They are what qi_range_need counts.  A table that holds nothing
+ *   outside the range counts as wholly covered.
  *
- * Two passes with one flush between them.  *Arrest*: every entry that will lose its page, its table or its presence becomes busy, which keeps what it
- * was and is seen by no machine.  Entries that only lose W or execute are tightened in place.  Flush.  *Settle*: every busy
+ * Two passes with one flush between them.  *Arrest*: every entry that will lose its page, its
+ * table or its presence becomes busy, which keeps what it was and is seen by no machine.
+ * Entries that only lose W or execute are tightened in place.  Flush.  *Settle*: every busy
  * entry becomes what it shall be, and what it named is released, for now no CPU can reach it.
  *
- * The passes visit at most two partial tables a level, and below them only tables that are the space's own; unmapping
- * never goes below a covered table.  The subtrees that it detaches wait on the drop list, and are freed in slices.
+ * The passes visit at most two partial tables a level, and below them only tables that are the
+ * space's own; unmapping never goes below a covered table.  The subtrees that it detaches wait
+ * on the drop list, and are freed in slices.
  *
  * Locks: the manager's, throughout.  The recursion is as deep as the tree.
  */
@@ -46,8 +50,7 @@ static struct part part_at(const struct piece *piece, vaddr_t at)
     vaddr_t start = at & ~(span - 1);
     vaddr_t end = start + span;
     struct part part = {.low = at, .high = end < piece->high ? end : piece->high};
-    part.slot = &table_entries(piece->range->space->q,
-                               piece->table)[entry_index(at, piece->level)];
+    part.slot = &table_entries(piece->range->space->q, piece->table)[entry_index(at, piece->level)];
     part.covered = part.low == start && part.high == end;
     return part;
 }
@@ -79,10 +82,9 @@ static bool detachable(const struct piece *piece, const struct part *part, entry
 {
     if (piece->range->loss != QI_LOSE_PAGES)
         return false;
-    return part->covered || !occupied_outside(piece->range->space->q, entry_pfn(e),
-                                              piece->level - 1,
-                                              part->low & ~(entry_span(piece->level) - 1),
-                                              part->low, part->high);
+    return part->covered ||
+           !occupied_outside(piece->range->space->q, entry_pfn(e), piece->level - 1,
+                             part->low & ~(entry_span(piece->level) - 1), part->low, part->high);
 }
 
 static bool child_shared(const struct quire *q, entry_t e)
@@ -90,7 +92,7 @@ static bool child_shared(const struct quire *q, entry_t e)
     return !entry_present(e) || !table_exclusive(q, entry_pfn(e));
 }
 
-/* ---- counting --------------------------------------------------------------------------------- */
+/* ---- counting ------------------------------------------------------------------------------ */
 
 static uint32_t piece_need(const struct piece *piece, bool copied)
 {
@@ -143,7 +145,7 @@ uint32_t qi_range_need(const struct qi_range *range)
     return shared + piece_need(&root, shared);
 }
 
-/* ---- arrest ----------------------------------------------------------------------------------- */
+/* ---- arrest -------------------------------------------------------------------------------- */
 
 static entry_t tightened(entry_t e, enum qi_loss loss)
 {
@@ -216,7 +218,7 @@ static void piece_arrest(const struct piece *piece)
     }
 }
 
-/* ---- settle ----------------------------------------------------------------------------------- */
+/* ---- settle -------------------------------------------------------------------------------- */
 
 static void leaf_settle(const struct piece *piece, const struct part *part, entry_t old)
 {

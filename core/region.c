@@ -2,30 +2,37 @@
 /*
  * The region tree: what each space maps, in a tree that forks by reference.
  *
- * A balanced (AVL) tree of disjoint regions, ordered by address, and *persistent*: a node that a tree
- * holds is never changed.  An edit builds the few nodes on its path anew, shares all the others with the old tree, and
- * hands back a new root.  From that follow, for nothing: fork is one reference, whatever the number of regions; an edit that runs
- * out of memory half way releases what it built, and the old tree is as it was; a reader of the old root is never disturbed.
+ * A balanced (AVL) tree of disjoint regions, ordered by address, and *persistent*: a node that
+ * a tree holds is never changed.  An edit builds the few nodes on its path anew, shares all the
+ * others with the old tree, and hands back a new root.  From that follow, for nothing: fork is
+ * one reference, whatever the number of regions; an edit that runs out of memory half way
+ * releases what it built, and the old tree is as it was; a reader of the old root is never
+ * disturbed.
  *
- * Everything is made of two operations (Blelloch, Ferizovic, Sun: Just Join for Parallel Ordered Sets, SPAA 2016):
+ * Everything is made of two operations (Blelloch, Ferizovic, Sun: Just Join for Parallel
+ * Ordered Sets, SPAA 2016):
  *
- *   join(L, middle, R)   one balanced tree out of two and a region between them, in |height L - height R| steps;
- *   split(T, at)         what lies below `at` and what lies above, cutting a region in two there.
+ *   join(L, middle, R)    one balanced tree out of two and a region between them, in
+ *                         |height L - height R| steps;
+ *   split(T, at)          what lies below `at` and what lies above, cutting a region in two there.
  *
- *   cut(low, high)        join2(below low, above high)
- *   put(low, high, prot)  below low, then the new region, then above high, merged where neighbours agree
+ *   cut(low, high)        what is below low, joined with what is above high
+ *   put(low, high, prot)  below low, then the new region, then above high, merged where
+ *                         neighbours agree
  *   reprotect             the same with the regions between, each with its new protection
  *
- * Ownership: an argument named `take` is a reference that the function consumes; every returned tree is a
- * reference that the caller owns.  When a node can not be had the edit is marked failed and goes on with
- * what it has, so that no path needs a clean-up of its own; the caller looks at the mark once, at the end.
+ * Ownership: an argument named `take` is a reference that the function consumes; every returned
+ * tree is a reference that the caller owns.  When a node can not be had the edit is marked
+ * failed and goes on with what it has, so that no path needs a clean-up of its own; the caller
+ * looks at the mark once, at the end.
  *
  * Recursion is bounded by the height of a tree, at most 1.44 times the logarithm of its size.
- * Nodes without references are freed in slices (qi_nodes_drop_slice), because a tree can have 100,000.
+ * Nodes without references are freed in slices (qi_nodes_drop_slice), because a tree can have
+ * 100,000.
  */
 #include "region.h"
 
-/* ---- nodes ------------------------------------------------------------------------------------ */
+/* ---- nodes --------------------------------------------------------------------------------- */
 
 void qi_nodes_init(struct qi_nodes *nodes, struct qi_frames *frames)
 {
@@ -62,7 +69,8 @@ static void partial_remove(struct qi_nodes *nodes, pfn_t pfn)
     r->next = r->prev = QI_NO_FRAME;
 }
 
-/* Cut a fresh frame into free nodes; refs of a free node is the index of the next.  False: no frame. */
+/* Cut a fresh frame into free nodes; refs of a free node is the index of the next.  False: no
+ * frame. */
 static bool nodes_grow(struct qi_edit *edit)
 {
     struct qi_nodes *nodes = edit->nodes;
@@ -137,7 +145,7 @@ bool qi_nodes_drop_slice(struct qi_nodes *nodes, unsigned count)
     return nodes->dead != NULL;
 }
 
-/* ---- looking ---------------------------------------------------------------------------------- */
+/* ---- looking ------------------------------------------------------------------------------- */
 
 const struct qi_region *qi_region_at_or_above(const struct qi_region *root, vaddr_t address)
 {
@@ -168,9 +176,10 @@ static vaddr_t highest_end(const struct qi_region *n)
 }
 
 /*
- * The holes seen from a subtree are the one between `low` and its first region, those within it, and the one
- * between its last region and `high`.  A subtree whose own gap is too small is left after a look at its two edges,
- * so the search takes a number of steps proportional to the height squared at most.
+ * The holes seen from a subtree are the one between `low` and its first region, those within
+ * it, and the one between its last region and `high`.  A subtree whose own gap is too small is
+ * left after a look at its two edges, so the search takes a number of steps proportional to the
+ * height squared at most.
  */
 bool qi_region_highest_gap(const struct qi_region *root, vaddr_t low, vaddr_t high, uint64_t length,
                            vaddr_t *out)
@@ -194,12 +203,13 @@ bool qi_region_highest_gap(const struct qi_region *root, vaddr_t low, vaddr_t hi
         }
         return false;
     }
-    return qi_region_highest_gap(root->right, root->end > low ? root->end : low, high, length, out) ||
+    return qi_region_highest_gap(root->right, root->end > low ? root->end : low, high, length,
+                                 out) ||
            qi_region_highest_gap(root->left, low, root->start < high ? root->start : high, length,
                                  out);
 }
 
-/* ---- building --------------------------------------------------------------------------------- */
+/* ---- building ------------------------------------------------------------------------------ */
 
 static unsigned height_of(const struct qi_region *n) { return n ? n->height : 0; }
 
@@ -260,7 +270,8 @@ static struct span node_open(struct qi_edit *edit, struct qi_region *take, struc
     return s;
 }
 
-/* node_make, where one side may be two higher than the other: one AVL rotation, single or double. */
+/* node_make, where one side may be two higher than the other: one AVL rotation, single or double.
+ */
 static struct qi_region *node_balance(struct qi_edit *edit, struct qi_region *take_left,
                                       struct span s, struct qi_region *take_right)
 {
@@ -332,9 +343,10 @@ static struct qi_region *join2(struct qi_edit *edit, struct qi_region *take_left
     return join(edit, take_left, s, take_right);
 }
 
-/* Two trees out of one: regions below `at`, regions from `at` on; one that spans `at` is cut in two. */
-static void split(struct qi_edit *edit, struct qi_region *take, vaddr_t at, struct qi_region **below,
-                  struct qi_region **above)
+/* Two trees out of one: regions below `at`, regions from `at` on; one that spans `at` is cut in
+ * two. */
+static void split(struct qi_edit *edit, struct qi_region *take, vaddr_t at,
+                  struct qi_region **below, struct qi_region **above)
 {
     struct qi_region *left, *right, *middle;
     if (!take) {
@@ -383,7 +395,8 @@ static struct qi_region *concatenate(struct qi_edit *edit, struct qi_region *tak
     return join2(edit, append(edit, take_left, s), take_right);
 }
 
-struct qi_region *qi_region_cut(struct qi_edit *edit, struct qi_region *root, vaddr_t low, vaddr_t high)
+struct qi_region *qi_region_cut(struct qi_edit *edit, struct qi_region *root, vaddr_t low,
+                                vaddr_t high)
 {
     struct qi_region *below, *rest, *between, *above;
     split(edit, qi_region_share(root), low, &below, &rest);
@@ -392,8 +405,8 @@ struct qi_region *qi_region_cut(struct qi_edit *edit, struct qi_region *root, va
     return join2(edit, below, above);
 }
 
-struct qi_region *qi_region_put(struct qi_edit *edit, struct qi_region *root, vaddr_t low, vaddr_t high,
-                                uint32_t prot)
+struct qi_region *qi_region_put(struct qi_edit *edit, struct qi_region *root, vaddr_t low,
+                                vaddr_t high, uint32_t prot)
 {
     struct qi_region *below, *rest, *between, *above;
     split(edit, qi_region_share(root), low, &below, &rest);

@@ -8,8 +8,8 @@
 #include "frame.h"
 
 /*
- * One region, and one node of the tree; never changed once it is in a tree that a space uses, so that
- * parent and child can share it.
+ * One region, and one node of the tree; never changed once it is in a tree that a space uses,
+ * so that parent and child can share it.
  *
  *   1. left regions end at or below start; right regions start at or above end; start < end;
  *   2. heights of left and right differ by at most 1; height = 1 + the larger;
@@ -28,7 +28,8 @@ struct qi_region {
 };
 _Static_assert(sizeof(struct qi_region) <= 64, "a node fits a micro page");
 
-/* Nodes come from frames of state NODES, cut into this many; those with a free node are on one list. */
+/* Nodes come from frames of state NODES, cut into this many; those with a free node are on one
+ * list. */
 #define QI_NODES_PER_FRAME (QUIRE_PAGE_SIZE / sizeof(struct qi_region))
 
 struct qi_nodes {
@@ -39,8 +40,8 @@ struct qi_nodes {
 };
 
 /*
- * One edit: builds a new tree beside the old one, which it never touches.  When `failed` is set some
- * node could not be had, and the new tree is only good for being released.
+ * One edit: builds a new tree beside the old one, which it never touches.  When `failed` is set
+ * some node could not be had, and the new tree is only good for being released.
  */
 struct qi_edit {
     struct qi_nodes *nodes;
@@ -67,10 +68,12 @@ static inline const struct qi_region *qi_region_find(const struct qi_region *roo
 bool qi_region_highest_gap(const struct qi_region *root, vaddr_t low, vaddr_t high, uint64_t length,
                            vaddr_t *out);
 
-/* The three edits.  Each returns an owned reference to a new tree; the caller keeps its own to `root`. */
-struct qi_region *qi_region_cut(struct qi_edit *edit, struct qi_region *root, vaddr_t low, vaddr_t high);
-struct qi_region *qi_region_put(struct qi_edit *edit, struct qi_region *root, vaddr_t low, vaddr_t high,
-                                uint32_t prot);
+/* The three edits.  Each returns an owned reference to a new tree; the caller keeps its own to
+ * `root`. */
+struct qi_region *qi_region_cut(struct qi_edit *edit, struct qi_region *root, vaddr_t low,
+                                vaddr_t high);
+struct qi_region *qi_region_put(struct qi_edit *edit, struct qi_region *root, vaddr_t low,
+                                vaddr_t high, uint32_t prot);
 struct qi_region *qi_region_reprotect(struct qi_edit *edit, struct qi_region *root, vaddr_t low,
                                       vaddr_t high, uint32_t prot);
 

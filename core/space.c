@@ -2,19 +2,21 @@
 /*
  * The manager and its spaces: creating, destroying, activating; and finding memory.
  *
- * Everything hangs from struct quire, which lies at the start of the arena that the caller gave; the records
- * of spaces and of frames follow it.  There are no globals, so a whole manager can be copied away and
- * back, hashed, and compared.
+ * Everything hangs from struct quire, which lies at the start of the arena that the caller
+ * gave; the records of spaces and of frames follow it.  There are no globals, so a whole
+ * manager can be copied away and back, hashed, and compared.
  *
  *   arena:  struct quire | spaces[max_spaces] | frame records[frame_count]
  *
- * The number of spaces is the one limit behind every count: a table has at most one parent for each
- * space, and a page at most one user for each, so neither can pass max_spaces, and nothing wraps (bugs.md row 28).
+ * The number of spaces is the one limit behind every count: a table has at most one parent for
+ * each space, and a page at most one user for each, so neither can pass max_spaces, and nothing
+ * wraps (bugs.md row 28).
  *
- * Memory.  An operation that needs frames calls qi_reserve once, before its first visible change.
- * If they are not there it calls qi_wait_for_frames: what earlier operations left on the drop list is
- * freed first, a slice at a time; then the host is asked, with nothing held.  After either, the operation
- * starts again from nothing: regions, entries and counts may all have changed.
+ * Memory.  An operation that needs frames calls qi_reserve once, before its first visible
+ * change. If they are not there it calls qi_wait_for_frames: what earlier operations left on
+ * the drop list is freed first, a slice at a time; then the host is asked, with nothing held.
+ * After either, the operation starts again from nothing: regions, entries and counts may all
+ * have changed.
  *
  * Destroying a space is one step (its root loses a parent) and a number of slices.
  *
@@ -30,7 +32,7 @@ enum {
 };
 #define MAX_FRAMES (UINT32_C(1) << 31) /* a home is a frame number and an index in 40 bits */
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------- */
 
 bool qi_reserve(struct quire *q, uint32_t need, bool urgent, enum qi_site site)
 {
@@ -73,7 +75,7 @@ void qi_drain(struct quire *q)
     }
 }
 
-/* ---- the manager ------------------------------------------------------------------------------ */
+/* ---- the manager --------------------------------------------------------------------------- */
 
 static size_t aligned(size_t size)
 {
@@ -180,7 +182,7 @@ uint32_t quire_zero_ahead(struct quire *q, uint32_t count)
     return done;
 }
 
-/* ---- spaces ----------------------------------------------------------------------------------- */
+/* ---- spaces -------------------------------------------------------------------------------- */
 
 struct quire_space *qi_space_alloc(struct quire *q)
 {

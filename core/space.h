@@ -17,7 +17,8 @@ enum qi_space_state { QI_SPACE_FREE, QI_SPACE_LIVE };
  *
  *   FREE --quire_space_create, quire_space_fork--> LIVE --quire_space_destroy--> FREE
  *
- * Everything is under the manager's lock.  The root table can be shared with other spaces, as any table.
+ * Everything is under the manager's lock.  The root table can be shared with other spaces, as
+ * any table.
  */
 struct quire_space {
     struct quire *q;
@@ -32,8 +33,8 @@ struct quire {
     struct qi_lock lock;
     struct qi_frames frames;
     struct qi_nodes nodes;
-    pfn_t zero_page;  /* QI_NO_FRAME until the first frames are there */
-    pfn_t drop_list;  /* DYING tables, linked by next */
+    pfn_t zero_page; /* QI_NO_FRAME until the first frames are there */
+    pfn_t drop_list; /* DYING tables, linked by next */
     vaddr_t low, high;
     void *host, *machine;
     void (*trace)(void *, enum quire_event, struct quire_space *, uint64_t, uint64_t);

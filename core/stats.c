@@ -2,10 +2,11 @@
 /*
  * Counters, and what a walk finds: for tools, tests and people.
  *
- * What has happened is counted where it happens (struct quire_stats in the manager).  What is there now is
- * not counted on the way but found by looking, because under shared tables no exact count of one
- * space's pages could be kept: a table changes for all its sharers at once and has no list of them.
- * A usage walk visits every table below the range, shared ones too, once for this space.
+ * What has happened is counted where it happens (struct quire_stats in the manager).  What is
+ * there now is not counted on the way but found by looking, because under shared tables no
+ * exact count of one space's pages could be kept: a table changes for all its sharers at once
+ * and has no list of them. A usage walk visits every table below the range, shared ones too,
+ * once for this space.
  *
  * Locks: the manager's.
  */
@@ -61,23 +62,18 @@ struct visit {
 static void count_page(struct quire_usage *usage, enum qi_kind kind, bool exclusive)
 {
     switch (kind) {
-    case QI_ZERO:
-        usage->pages_zero++;
-        break;
+    case QI_ZERO: usage->pages_zero++; break;
     case QI_OWN:
     case QI_BARRED:
         usage->pages_private += exclusive;
         usage->pages_shared += !exclusive;
         break;
     case QI_BORROWED:
-    case QI_PROTOTYPE:
-        usage->pages_shared++;
-        break;
+    case QI_PROTOTYPE: usage->pages_shared++; break;
     case QI_EMPTY:
     case QI_BUSY:
     case QI_TABLE:
-    case QI_HIDDEN:
-        break;
+    case QI_HIDDEN: break;
     }
 }
 
@@ -116,19 +112,15 @@ void quire_space_usage(struct quire_space *space, vaddr_t low, vaddr_t high,
 static enum quire_page_kind page_kind(const struct qi_look *look)
 {
     switch (entry_kind(look->entry, look->level)) {
-    case QI_ZERO:
-        return QUIRE_PAGE_ZERO;
+    case QI_ZERO: return QUIRE_PAGE_ZERO;
     case QI_OWN:
-    case QI_BARRED:
-        return look->exclusive ? QUIRE_PAGE_PRIVATE : QUIRE_PAGE_SHARED;
+    case QI_BARRED: return look->exclusive ? QUIRE_PAGE_PRIVATE : QUIRE_PAGE_SHARED;
     case QI_BORROWED:
-    case QI_PROTOTYPE:
-        return QUIRE_PAGE_BORROWED;
+    case QI_PROTOTYPE: return QUIRE_PAGE_BORROWED;
     case QI_EMPTY:
     case QI_BUSY:
     case QI_TABLE:
-    case QI_HIDDEN:
-        break;
+    case QI_HIDDEN: break;
     }
     return QUIRE_PAGE_EMPTY;
 }

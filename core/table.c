@@ -2,16 +2,17 @@
 /*
  * Tables: what is shared is not written.
  *
- * A space is a tree of tables.  Each table counts its parents (share): entries that point at it, or spaces if it
- * is a root.  Fork raises the count of the root and nothing else.  Whoever wants to write below a
- * shared table first gets its own copy of each shared table on the path; that is the gate.
+ * A space is a tree of tables.  Each table counts its parents (share): entries that point at
+ * it, or spaces if it is a root.  Fork raises the count of the root and nothing else.  Whoever
+ * wants to write below a shared table first gets its own copy of each shared table on the path;
+ * that is the gate.
  *
- * Upper tables.  The copy has the same entries, and each child has one parent more.  W is cleared in the original
- * as well as in the copy, before the children's counts rise: a set bit would let a later sole owner write
- * tables that are not his (H1).
+ * Upper tables.  The copy has the same entries, and each child has one parent more.  W is
+ * cleared in the original as well as in the copy, before the children's counts rise: a set bit
+ * would let a later sole owner write tables that are not his (H1).
  *
- * Leaves *freeze*.  The original T stays where it is, and its entries go on being the homes of their frames;
- * no frame record is touched.  The copy T' borrows:
+ * Leaves *freeze*.  The original T stays where it is, and its entries go on being the homes of
+ * their frames; no frame record is touched.  The copy T' borrows:
  *
  *        T (share: those who still use it)          T' (share 1: the writer)
  *     i  own frame 7   <--------------------------  borrowed frame 7, W clear
@@ -19,20 +20,24 @@
  *        |
  *        side: uses[i] = maps[i] = 1, uses[j] = maps[j] = 1
  *
- * Where T itself borrows from L, T' borrows from L too: an entry always names a home, never another borrowed
- * entry, so there are no chains.  Where T's entry is empty, so is the copy.  The pass reads T, writes T' and the
- * side frame in order, and has no branch that would keep a compiler from vectorising it.
+ * Where T itself borrows from L, T' borrows from L too: an entry always names a home, never
+ * another borrowed entry, so there are no chains.  Where T's entry is empty, so is the copy.
+ * The pass reads T, writes T' and the side frame in order, and has no branch that would keep a
+ * compiler from vectorising it.
  *
- * When the last parent leaves T (share 0), T gives back what it borrowed and frees the homes that nobody uses (H5).  What
- * stays is a pure prototype table.  It goes with its last home: freed by its last user, or moved (reuse).
- * When a frozen table's last borrower goes instead, its side frame goes, and the table is exclusive again.
+ * When the last parent leaves T (share 0), T gives back what it borrowed and frees the homes
+ * that nobody uses (H5).  What stays is a pure prototype table.  It goes with its last home:
+ * freed by its last user, or moved (reuse). When a frozen table's last borrower goes instead,
+ * its side frame goes, and the table is exclusive again.
  *
- * Coming back.  A table whose other parents went is exclusive again, but W above it is still clear, and W below is
- * as old as the sharing.  The gate sets W in an upper entry only after it has cleared W in every entry of the child
- * (push-down, H2); in a leaf, W is set again where one writable region covers all of it and the page is its own.
+ * Coming back.  A table whose other parents went is exclusive again, but W above it is still
+ * clear, and W below is as old as the sharing.  The gate sets W in an upper entry only after it
+ * has cleared W in every entry of the child (push-down, H2); in a leaf, W is set again where
+ * one writable region covers all of it and the page is its own.
  *
- * Order.  An entry that leads to a table is replaced by: busy, flush (with every cached pointer), new; and only then is the old
- * table released (H4).  Copies below the busy entry are seen by no machine until it is published, and need no flush of their own.
+ * Order.  An entry that leads to a table is replaced by: busy, flush (with every cached
+ * pointer), new; and only then is the old table released (H4).  Copies below the busy entry are
+ * seen by no machine until it is published, and need no flush of their own.
  *
  * Locks: the manager's, throughout.  Nothing here fails: frames were reserved by the caller.
  */
@@ -73,8 +78,8 @@ struct qi_look qi_table_look(const struct quire_space *space, vaddr_t address)
 
 pfn_t qi_table_create(struct quire *q, unsigned level)
 {
-    pfn_t pfn = qi_frame_alloc(&q->frames, QI_FRAME_TABLE, QI_WANT_ZEROED,
-                               qi_frame_any_colour(&q->frames));
+    pfn_t pfn =
+        qi_frame_alloc(&q->frames, QI_FRAME_TABLE, QI_WANT_ZEROED, qi_frame_any_colour(&q->frames));
     struct qi_frame *r = table_record(q, pfn);
     r->level = (uint8_t)level;
     r->share = 1;
@@ -91,7 +96,7 @@ static pfn_t table_create_raw(struct quire *q, unsigned level)
     return pfn;
 }
 
-/* ---- homes ------------------------------------------------------------------------------------ */
+/* ---- homes --------------------------------------------------------------------------------- */
 
 home_t qi_entry_home(const struct quire *q, entry_t e)
 {
@@ -174,26 +179,18 @@ void qi_entry_release(struct quire *q, entry_t e)
 {
     switch (entry_kind(e, 1)) {
     case QI_OWN:
-    case QI_BARRED:
-        qi_frame_free(&q->frames, entry_pfn(e));
-        break;
-    case QI_BORROWED:
-        qi_home_release(q, qi_entry_home(q, e), true);
-        break;
-    case QI_PROTOTYPE:
-        qi_home_release(q, qi_entry_home(q, e), false);
-        break;
+    case QI_BARRED: qi_frame_free(&q->frames, entry_pfn(e)); break;
+    case QI_BORROWED: qi_home_release(q, qi_entry_home(q, e), true); break;
+    case QI_PROTOTYPE: qi_home_release(q, qi_entry_home(q, e), false); break;
     case QI_EMPTY:
-    case QI_ZERO:
-        break;
+    case QI_ZERO: break;
     case QI_BUSY:
     case QI_TABLE:
-    case QI_HIDDEN:
-        host_panic("an entry of this kind names no page", __FILE__, __LINE__);
+    case QI_HIDDEN: host_panic("an entry of this kind names no page", __FILE__, __LINE__);
     }
 }
 
-/* ---- unsharing -------------------------------------------------------------------------------- */
+/* ---- unsharing ----------------------------------------------------------------------------- */
 
 static pfn_t upper_unshare(struct quire *q, pfn_t table, unsigned level, bool hidden)
 {
@@ -226,8 +223,9 @@ struct borrowed {
 };
 
 /*
- * Freeze: `to` borrows what `from` owns.  One pass in order over `from`, `to`, `uses` and `maps`, without a branch:
- * own = present and neither zero nor borrowed.  `add`: the counts are there already and rise; else they are made.
+ * Freeze: `to` borrows what `from` owns.  One pass in order over `from`, `to`, `uses` and
+ * `maps`, without a branch: own = present and neither zero nor borrowed.  `add`: the counts are
+ * there already and rise; else they are made.
  */
 static struct borrowed leaf_borrow(const entry_t *restrict from, entry_t *restrict to,
                                    uint32_t *restrict uses, uint32_t *restrict maps, bool add)
@@ -250,7 +248,8 @@ static struct borrowed leaf_borrow(const entry_t *restrict from, entry_t *restri
     return (struct borrowed){sum, others != 0};
 }
 
-/* The entries that the pass could not finish: what T borrowed is borrowed once more from its lender. */
+/* The entries that the pass could not finish: what T borrowed is borrowed once more from its
+ * lender. */
 static uint32_t leaf_borrow_others(struct quire *q, pfn_t table, const entry_t *from, entry_t *to,
                                    struct qi_side *side)
 {
@@ -258,12 +257,8 @@ static uint32_t leaf_borrow_others(struct quire *q, pfn_t table, const entry_t *
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
         entry_t e = from[i];
         switch (entry_kind(e, 1)) {
-        case QI_BORROWED:
-            home_add(q, qi_entry_home(q, e), true);
-            break;
-        case QI_PROTOTYPE:
-            home_add(q, qi_entry_home(q, e), false);
-            break;
+        case QI_BORROWED: home_add(q, qi_entry_home(q, e), true); break;
+        case QI_PROTOTYPE: home_add(q, qi_entry_home(q, e), false); break;
         case QI_BARRED:
             to[i] = entry_absent(QI_CODE_PROTOTYPE, home_make(table, i), 0);
             side->uses[i]++;
@@ -271,8 +266,7 @@ static uint32_t leaf_borrow_others(struct quire *q, pfn_t table, const entry_t *
             break;
         case QI_EMPTY:
         case QI_OWN:
-        case QI_ZERO:
-            break;
+        case QI_ZERO: break;
         case QI_BUSY:
         case QI_TABLE:
         case QI_HIDDEN:
@@ -318,8 +312,8 @@ static pfn_t leaf_unshare(struct quire_space *space, pfn_t table, vaddr_t addres
     struct qi_frame *r = table_record(q, table);
     bool frozen = r->side != QI_NO_FRAME;
     if (!frozen) {
-        r->side = qi_frame_alloc(&q->frames, QI_FRAME_SIDE, QI_WANT_ANY,
-                                 qi_frame_any_colour(&q->frames));
+        r->side =
+            qi_frame_alloc(&q->frames, QI_FRAME_SIDE, QI_WANT_ANY, qi_frame_any_colour(&q->frames));
         frame_record(&q->frames, r->side)->sum = 0;
     }
     struct qi_side *side = table_side(q, r);
@@ -342,7 +336,7 @@ static pfn_t leaf_unshare(struct quire_space *space, pfn_t table, vaddr_t addres
     return copy;
 }
 
-/* ---- push-down -------------------------------------------------------------------------------- */
+/* ---- push-down ----------------------------------------------------------------------------- */
 
 static void push_down(struct quire_space *space, pfn_t table, unsigned level, vaddr_t address)
 {
@@ -368,7 +362,7 @@ static void push_down(struct quire_space *space, pfn_t table, unsigned level, va
     q->stats.pushed_down++;
 }
 
-/* ---- the gate --------------------------------------------------------------------------------- */
+/* ---- the gate ------------------------------------------------------------------------------ */
 
 uint32_t qi_gate_need(const struct quire_space *space, vaddr_t address, unsigned level)
 {
@@ -420,7 +414,8 @@ pfn_t qi_gate_child(struct qi_gate *gate, pfn_t table, unsigned level)
     }
     pfn_t copy = gate_unshare(gate, child, level - 1, !entry_present(e));
     if (gate->retired != QI_NO_FRAME) {
-        /* This table is a copy that no machine has seen: so is the entry, and nothing needs a flush. */
+        /* This table is a copy that no machine has seen: so is the entry, and nothing needs a
+         * flush. */
         entry_store(slot, entry_table(copy));
         qi_table_release(q, child);
     } else {
@@ -437,10 +432,8 @@ pfn_t qi_gate_open(struct qi_gate *gate, struct quire_space *space, vaddr_t addr
 {
     struct quire *q = space->q;
     pfn_t table = space->root;
-    *gate = (struct qi_gate){.space = space,
-                             .address = address,
-                             .root = QI_NO_FRAME,
-                             .retired = QI_NO_FRAME};
+    *gate = (struct qi_gate){
+        .space = space, .address = address, .root = QI_NO_FRAME, .retired = QI_NO_FRAME};
     if (table_record(q, table)->share > 1) {
         gate->retired = table;
         gate->root = table = gate_unshare(gate, table, QUIRE_LEVELS, false);
@@ -474,7 +467,7 @@ void qi_gate_close(struct qi_gate *gate)
         qi_table_drop_slice(q);
 }
 
-/* ---- releasing -------------------------------------------------------------------------------- */
+/* ---- releasing ----------------------------------------------------------------------------- */
 
 void qi_table_release(struct quire *q, pfn_t table)
 {

@@ -8,8 +8,9 @@
 #include "space.h"
 
 /*
- * The counts of a frozen table, in a frame of their own beside it.  uses[i]: entries of *other* tables whose
- * home is entry i; maps[i]: those of them that are valid.  The table's own use counts in neither.
+ * The counts of a frozen table, in a frame of their own beside it.  uses[i]: entries of *other*
+ * tables whose home is entry i; maps[i]: those of them that are valid.  The table's own use
+ * counts in neither.
  */
 struct qi_side {
     uint32_t uses[QUIRE_TABLE_ENTRIES];
@@ -32,12 +33,12 @@ static inline struct qi_side *table_side(const struct quire *q, const struct qi_
 {
     return frame_memory(&q->frames, table->side);
 }
-/* One parent, and no other table borrows from it.  The fact that allows writing in place, for this level. */
+/* One parent, and no other table borrows from it.  The fact that allows writing in place, for this
+ * level. */
 static inline bool table_exclusive(const struct quire *q, pfn_t table)
 {
     const struct qi_frame *r = table_record(q, table);
-    return r->share == 1 &&
-           (r->side == QI_NO_FRAME || QI_CANARY(QI_CANARY_FROZEN_IS_EXCLUSIVE));
+    return r->share == 1 && (r->side == QI_NO_FRAME || QI_CANARY(QI_CANARY_FROZEN_IS_EXCLUSIVE));
 }
 
 /* What the tree holds for one address, without changing anything. */
@@ -53,11 +54,12 @@ struct qi_look qi_table_look(const struct quire_space *space, vaddr_t address);
 /*
  * The gate: the only way to get a table that may be written.
  *
- *   gate_need    how many frames opening it will take, for qi_reserve
- *   gate_open    own every table from the root down to `level`; copies of shared ones are built beside
- *                the originals, and the one entry (or the root) that leads to them is left busy
- *   ...          the caller makes busy what it is about to replace in the table it got
- *   gate_close   one flush for all of it; the new tables are published; the old one is released
+ *   qi_gate_need   how many frames opening it will take, for qi_reserve
+ *   qi_gate_open   own every table from the root down to `level`; copies of shared ones are built
+ *                  beside the originals, and the one entry (or the root) that leads to them is
+ *                  left busy
+ *   ...            the caller makes busy what it is about to replace in the table it got
+ *   qi_gate_close  one flush for all of it; the new tables are published; the old is released
  */
 struct qi_gate {
     struct quire_space *space;
@@ -69,7 +71,8 @@ struct qi_gate {
     bool flush;    /* something on the path of `address` was made busy */
 };
 uint32_t qi_gate_need(const struct quire_space *space, vaddr_t address, unsigned level);
-pfn_t qi_gate_open(struct qi_gate *gate, struct quire_space *space, vaddr_t address, unsigned level);
+pfn_t qi_gate_open(struct qi_gate *gate, struct quire_space *space, vaddr_t address,
+                   unsigned level);
 /* One step of it: the child that covers gate->address below the owned table `table` of `level`. */
 pfn_t qi_gate_child(struct qi_gate *gate, pfn_t table, unsigned level);
 void qi_gate_close(struct qi_gate *gate);

@@ -8,9 +8,9 @@
 #include <quire/quire.h>
 
 /*
- * An operation needs `frames` free frames together and they are not there.  Called with nothing held:
- * the host may destroy spaces, give frames back, or sleep until something else did.  True: try again.
- * False: nothing can be freed; the operation returns QUIRE_NO_MEMORY.
+ * An operation needs `frames` free frames together and they are not there.  Called with nothing
+ * held: the host may destroy spaces, give frames back, or sleep until something else did.
+ * True: try again. False: nothing can be freed; the operation returns QUIRE_NO_MEMORY.
  */
 bool host_need_frames(void *host, uint32_t frames);
 
@@ -18,9 +18,9 @@ bool host_need_frames(void *host, uint32_t frames);
 void host_yield(void *host);
 
 /*
- * The lock word at `key` was seen held.  Return when it may have changed (spin, or sleep until host_wake
- * with this key).  While waiting, go on taking flush requests of other CPUs.  Never called on one CPU unless the
- * host lets another thread run while a quire call is in progress.
+ * The lock word at `key` was seen held.  Return when it may have changed (spin, or sleep until
+ * host_wake with this key).  While waiting, go on taking flush requests of other CPUs.  Never
+ * called on one CPU unless the host lets another thread run while a quire call is in progress.
  */
 void host_wait(void *host, const uint32_t *key);
 void host_wake(void *host, const uint32_t *key);
@@ -28,7 +28,8 @@ void host_wake(void *host, const uint32_t *key);
 /* One finding of quire_check, as one line of text without an end of line. */
 void host_report(void *host, const char *line);
 
-/* An invariant inside quire is broken (never a caller's or a program's mistake).  Does not return. */
+/* An invariant inside quire is broken (never a caller's or a program's mistake).  Does not return.
+ */
 _Noreturn void host_panic(const char *what, const char *file, int line);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The entry format of x86-64 (Intel SDM volume 3, section 4.5; AMD APM volume 2, section 5.3).  The meaning of
- * each name is in machine/soft/entry.h.  The processor ignores bits 9..11 and 52..58 of a present entry, and all
- * but bit 0 of another.
+ * The entry format of x86-64 (Intel SDM volume 3, section 4.5; AMD APM volume 2, section 5.3).
+ * The meaning of each name is in machine/soft/entry.h.  The processor ignores bits 9..11 and
+ * 52..58 of a present entry, and all but bit 0 of another.
  */
 #ifndef MACHINE_ENTRY_H
 #define MACHINE_ENTRY_H
