@@ -47,7 +47,7 @@ static void install(struct qi_fault *fault, pfn_t table, entry_t *slot, pfn_t pf
     unsigned index = entry_index(fault->address, 1);
     qi_frame_set_state(&q->frames, pfn, QI_FRAME_DATA);
     frame_record(&q->frames, pfn)->home = home_make(table, index);
-    entry_store(slot, entry_page(pfn, fault->prot, true));
+    entry_store(slot, entry_own(pfn, fault->prot, true));
     fault->pfn = pfn;
 }
 
@@ -66,7 +66,7 @@ static void write_upgrade(struct qi_fault *fault, entry_t *slot, entry_t e)
 {
     struct quire *q = fault->space->q;
     pfn_t pfn = entry_pfn(e);
-    entry_store(slot, entry_page(pfn, fault->prot, true) | (e & ENTRY_FOLDED));
+    entry_store(slot, entry_own(pfn, fault->prot, true) | (e & ENTRY_FOLDED));
     fault->pfn = pfn;
     q->stats.upgrades++;
     qi_trace(fault->space, QUIRE_EVENT_UPGRADE, fault->address, pfn);
@@ -97,11 +97,11 @@ static void write_copy(struct qi_fault *fault, pfn_t table, entry_t *slot, home_
     qi_trace(fault->space, QUIRE_EVENT_COPY, fault->address, to);
 }
 
-void qi_copy_write(struct qi_fault *fault)
+void qi_copy_write(struct qi_fault *fault, const struct qi_look *look)
 {
     struct quire *q = fault->space->q;
     struct qi_gate gate;
-    pfn_t table = qi_gate_open(&gate, fault->space, fault->address, 1);
+    pfn_t table = qi_gate_open_leaf(&gate, fault->space, fault->address, look);
     entry_t *slot = &table_entries(q, table)[entry_index(fault->address, 1)];
     entry_t e = entry_load(slot);
     enum qi_kind kind = entry_kind(e, 1);

@@ -30,7 +30,7 @@ static bool look_allows(const struct qi_look *look, uint32_t access)
     if (look->level != 1 || !entry_present(look->entry))
         return false;
     if (access == QUIRE_WRITE)
-        return look->writable;
+        return look->open && (look->entry & ENTRY_WRITE);
     return access != QUIRE_EXEC || entry_exec(look->entry);
 }
 
@@ -56,7 +56,7 @@ static void read_prototype(struct qi_fault *fault, entry_t *slot, entry_t e)
     home_t home = qi_entry_home(q, e);
     pfn_t pfn = entry_pfn(table_entries(q, home_table(home))[home_index(home)]);
     table_side(q, table_record(q, home_table(home)))->maps[home_index(home)]++;
-    entry_store(slot, entry_page(pfn, fault->prot, false) | ENTRY_BORROWED);
+    entry_store(slot, entry_page(pfn, fault->prot, false));
     q->stats.loosened++;
 }
 
@@ -69,7 +69,7 @@ static void fault_read(struct qi_fault *fault, pfn_t table)
     switch (entry_kind(e, 1)) {
     case QI_EMPTY: read_empty(fault, table, slot); break;
     case QI_BARRED:
-        entry_store(slot, entry_page(entry_pfn(e), fault->prot, false) | (e & ENTRY_FOLDED));
+        entry_store(slot, entry_own(entry_pfn(e), fault->prot, false) | (e & ENTRY_FOLDED));
         q->stats.loosened++;
         break;
     case QI_PROTOTYPE: read_prototype(fault, slot, e); break;
@@ -111,7 +111,7 @@ static enum quire_status fault_try(struct qi_fault *fault)
         fault_read(fault, look.table);
         return QUIRE_OK;
     }
-    fault->need = qi_gate_need(space, fault->address, 1);
+    fault->need = look.level == 1 && look.exclusive ? 0 : qi_gate_need(space, fault->address, 1);
     if (fault->access == QUIRE_WRITE)
         fault->need += qi_copy_need(q, &look);
     if (!qi_reserve(q, fault->need, false, QI_SITE_FAULT)) {
@@ -120,11 +120,11 @@ static enum quire_status fault_try(struct qi_fault *fault)
         return QUIRE_NO_MEMORY;
     }
     if (fault->access == QUIRE_WRITE) {
-        qi_copy_write(fault);
+        qi_copy_write(fault, &look);
         return QUIRE_OK;
     }
     struct qi_gate gate;
-    pfn_t table = qi_gate_open(&gate, space, fault->address, 1);
+    pfn_t table = qi_gate_open_leaf(&gate, space, fault->address, &look);
     qi_gate_close(&gate);
     fault_read(fault, table);
     return QUIRE_OK;

@@ -27,7 +27,7 @@ enum quire_status qi_fault_resolve(struct qi_fault *fault);
 uint32_t qi_copy_need(const struct quire *q, const struct qi_look *look);
 /* The write fault below an open path: makes the entry at fault->address the space's own, and
  * writable. */
-void qi_copy_write(struct qi_fault *fault);
+void qi_copy_write(struct qi_fault *fault, const struct qi_look *look);
 
 /* What a range loses.  Each includes what follows it, but for DISCARD, which is everything. */
 enum qi_loss { QI_LOSE_NOTHING, QI_LOSE_WRITE, QI_LOSE_EXEC, QI_LOSE_ACCESS, QI_LOSE_PAGES };

@@ -77,15 +77,20 @@ static inline enum qi_kind entry_kind(entry_t e, unsigned level)
         return QI_TABLE;
     if (e & ENTRY_ZERO)
         return QI_ZERO;
-    return e & ENTRY_BORROWED ? QI_BORROWED : QI_OWN;
+    return e & ENTRY_OWN ? QI_OWN : QI_BORROWED;
 }
 
+/* A present leaf entry as a borrower has it; with ENTRY_OWN or ENTRY_ZERO it is one of those. */
 static inline entry_t entry_page(pfn_t pfn, uint32_t prot, bool write)
 {
     entry_t e = ENTRY_LEAF_BASE | ENTRY_ACCESSED | ((uint64_t)pfn << ENTRY_PAYLOAD_SHIFT);
     if (write)
         e |= ENTRY_WRITE | ENTRY_DIRTY;
     return entry_with_exec(e, (prot & QUIRE_EXEC) != 0);
+}
+static inline entry_t entry_own(pfn_t pfn, uint32_t prot, bool write)
+{
+    return entry_page(pfn, prot, write) | ENTRY_OWN;
 }
 static inline entry_t entry_table(pfn_t pfn)
 {

@@ -152,7 +152,7 @@ void quire_page(struct quire_space *space, vaddr_t address, struct quire_page *o
         out->pfn = entry_pfn(home);
         out->dirty = entry_dirty(look.entry) || entry_dirty(home);
         out->readable = reachable && entry_present(look.entry);
-        out->writable = out->readable && look.writable;
+        out->writable = out->readable && look.open && (look.entry & ENTRY_WRITE);
         out->executable = out->readable && entry_exec(look.entry);
     }
     manager_unlock(q);

@@ -64,12 +64,12 @@ struct qi_look qi_table_look(const struct quire_space *space, vaddr_t address)
     struct qi_look look = {.table = space->root,
                            .level = QUIRE_LEVELS,
                            .exclusive = table_exclusive(q, space->root),
-                           .writable = true};
+                           .open = true};
     for (;;) {
         look.entry = entry_load(&table_entries(q, look.table)[entry_index(address, look.level)]);
-        look.writable = look.writable && (look.entry & ENTRY_WRITE) && entry_present(look.entry);
         if (look.level == 1 || !entry_present(look.entry))
             return look;
+        look.open = look.open && (look.entry & ENTRY_WRITE);
         look.table = child_of(look.entry);
         look.level--;
         look.exclusive = look.exclusive && table_exclusive(q, look.table);
@@ -103,16 +103,6 @@ home_t qi_entry_home(const struct quire *q, entry_t e)
     if (entry_present(e))
         return frame_record(&q->frames, entry_pfn(e))->home;
     return entry_payload(e);
-}
-
-static void home_add(struct quire *q, home_t home, bool mapped)
-{
-    struct qi_frame *lender = table_record(q, home_table(home));
-    qi_assert(lender->side != QI_NO_FRAME);
-    struct qi_side *side = table_side(q, lender);
-    side->uses[home_index(home)]++;
-    side->maps[home_index(home)] += mapped;
-    frame_record(&q->frames, lender->side)->sum++;
 }
 
 /* The uses of a frozen table fell by one; without any it is frozen no more. */
@@ -216,49 +206,75 @@ static pfn_t upper_unshare(struct quire *q, pfn_t table, unsigned level, bool hi
     return copy;
 }
 
-/* What the streaming half of the leaf pass found. */
-struct borrowed {
-    uint32_t own; /* entries that were own: now lent */
-    bool others;  /* there are entries that need a look each */
-};
-
 /*
- * Freeze: `to` borrows what `from` owns.  One pass in order over `from`, `to`, `uses` and
- * `maps`, without a branch: own = present and neither zero nor borrowed.  `add`: the counts are
- * there already and rise; else they are made.
+ * Freeze: `to` borrows what `from` owns; returns how many entries that are.  `add`: the counts are
+ * there already and rise; else they are made.  One pass in order over all four, without a branch:
+ * what makes an entry its owner's is one bit, and a borrowed entry is the same without the bits of
+ * an owner.  Entries that are neither own nor empty nor zero are finished by leaf_borrow_others.
  */
-static struct borrowed leaf_borrow(const entry_t *restrict from, entry_t *restrict to,
-                                   uint32_t *restrict uses, uint32_t *restrict maps, bool add)
+static uint32_t leaf_borrow(const entry_t *restrict from, entry_t *restrict to,
+                            struct qi_side *restrict side, bool add)
 {
-    const uint32_t keep = add ? UINT32_MAX : 0;
+    const entry_t owners = ENTRY_OWN | ENTRY_WRITE | ENTRY_DIRTY | ENTRY_FOLDED;
     uint32_t sum = 0;
-    entry_t others = 0;
-    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
-        entry_t e = from[i];
-        entry_t present = e >> ENTRY_PRESENT_SHIFT & 1;
-        entry_t own = present & ~(e >> ENTRY_ZERO_SHIFT) & ~(e >> ENTRY_BORROWED_SHIFT) & 1;
-        entry_t dropped = (0 - own) & (ENTRY_WRITE | ENTRY_DIRTY | ENTRY_FOLDED);
-        to[i] = (e & ~dropped) | own << ENTRY_BORROWED_SHIFT;
-        uses[i] = (uses[i] & keep) + (uint32_t)own;
-        maps[i] = (maps[i] & keep) + (uint32_t)own;
-        sum += (uint32_t)own;
-        /* Borrowed and present, or absent and not empty: neither own, nor zero, nor empty. */
-        others |= (present & e >> ENTRY_BORROWED_SHIFT) | (e & (present - 1));
+    if (add) {
+        for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
+            uint32_t own = (uint32_t)(from[i] >> ENTRY_OWN_SHIFT) & 1;
+            to[i] = from[i] & ~owners;
+            side->uses[i] += own;
+            side->maps[i] += own;
+            sum += own;
+        }
+    } else {
+        for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
+            uint32_t own = (uint32_t)(from[i] >> ENTRY_OWN_SHIFT) & 1;
+            to[i] = from[i] & ~owners;
+            side->uses[i] = own;
+            side->maps[i] = own;
+            sum += own;
+        }
     }
-    return (struct borrowed){sum, others != 0};
+    return sum;
 }
 
-/* The entries that the pass could not finish: what T borrowed is borrowed once more from its
- * lender. */
+/* The lender that entries were last found to borrow from: neighbours mostly have the same. */
+struct lender {
+    pfn_t table; /* QI_NO_FRAME: none yet */
+    struct qi_side *side;
+    uint64_t added; /* uses, not yet in the sum */
+};
+
+static void lender_finish(struct quire *q, struct lender *l)
+{
+    if (l->table != QI_NO_FRAME)
+        frame_record(&q->frames, table_record(q, l->table)->side)->sum += l->added;
+}
+
+static void lender_add(struct quire *q, struct lender *l, home_t home, bool mapped)
+{
+    if (home_table(home) != l->table) {
+        lender_finish(q, l);
+        const struct qi_frame *r = table_record(q, home_table(home));
+        qi_assert(r->side != QI_NO_FRAME);
+        *l = (struct lender){.table = home_table(home), .side = table_side(q, r)};
+    }
+    l->side->uses[home_index(home)]++;
+    l->side->maps[home_index(home)] += mapped;
+    l->added++;
+}
+
+/* The rest of the pass: what T borrowed is borrowed once more from its lender.  Returns what T
+ * lends. */
 static uint32_t leaf_borrow_others(struct quire *q, pfn_t table, const entry_t *from, entry_t *to,
                                    struct qi_side *side)
 {
+    struct lender lender = {.table = QI_NO_FRAME};
     uint32_t barred = 0;
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
         entry_t e = from[i];
         switch (entry_kind(e, 1)) {
-        case QI_BORROWED: home_add(q, qi_entry_home(q, e), true); break;
-        case QI_PROTOTYPE: home_add(q, qi_entry_home(q, e), false); break;
+        case QI_BORROWED:
+        case QI_PROTOTYPE: lender_add(q, &lender, qi_entry_home(q, e), entry_present(e)); break;
         case QI_BARRED:
             to[i] = entry_absent(QI_CODE_PROTOTYPE, home_make(table, i), 0);
             side->uses[i]++;
@@ -273,6 +289,7 @@ static uint32_t leaf_borrow_others(struct quire *q, pfn_t table, const entry_t *
             host_panic("a leaf that freezes holds an entry of this kind", __FILE__, __LINE__);
         }
     }
+    lender_finish(q, &lender);
     return barred;
 }
 
@@ -320,9 +337,8 @@ static pfn_t leaf_unshare(struct quire_space *space, pfn_t table, vaddr_t addres
     const entry_t *from = table_entries(q, table);
     entry_t *to = table_entries(q, copy);
     QI_TOUCH(from, false);
-    struct borrowed found = leaf_borrow(from, to, side->uses, side->maps, frozen);
-    uint64_t lent = found.own;
-    if (found.others)
+    uint32_t lent = leaf_borrow(from, to, side, frozen);
+    if (lent != r->present)
         lent += leaf_borrow_others(q, table, from, to, side);
     struct qi_frame *side_record = frame_record(&q->frames, r->side);
     side_record->sum += lent;
@@ -428,13 +444,17 @@ pfn_t qi_gate_child(struct qi_gate *gate, pfn_t table, unsigned level)
     return copy;
 }
 
-pfn_t qi_gate_open(struct qi_gate *gate, struct quire_space *space, vaddr_t address, unsigned level)
+static void gate_begin(struct qi_gate *gate, struct quire_space *space, vaddr_t address)
 {
-    struct quire *q = space->q;
-    pfn_t table = space->root;
     *gate = (struct qi_gate){
         .space = space, .address = address, .root = QI_NO_FRAME, .retired = QI_NO_FRAME};
-    if (table_record(q, table)->share > 1) {
+}
+
+pfn_t qi_gate_open(struct qi_gate *gate, struct quire_space *space, vaddr_t address, unsigned level)
+{
+    pfn_t table = space->root;
+    gate_begin(gate, space, address);
+    if (table_record(space->q, table)->share > 1) {
         gate->retired = table;
         gate->root = table = gate_unshare(gate, table, QUIRE_LEVELS, false);
         gate->flush = true;
@@ -442,6 +462,15 @@ pfn_t qi_gate_open(struct qi_gate *gate, struct quire_space *space, vaddr_t addr
     for (unsigned l = QUIRE_LEVELS; l > level; l--)
         table = qi_gate_child(gate, table, l);
     return table;
+}
+
+pfn_t qi_gate_open_leaf(struct qi_gate *gate, struct quire_space *space, vaddr_t address,
+                        const struct qi_look *look)
+{
+    if (look->level > 1 || !look->open || !look->exclusive)
+        return qi_gate_open(gate, space, address, 1);
+    gate_begin(gate, space, address);
+    return look->table;
 }
 
 void qi_gate_close(struct qi_gate *gate)

@@ -47,7 +47,7 @@ struct qi_look {
     pfn_t table;    /* the table it is in */
     unsigned level; /* of that table: 1 if the walk reached the leaf */
     bool exclusive; /* every table on the path is */
-    bool writable;  /* W is set in every entry on the path, the leaf entry included */
+    bool open;      /* every upper entry on the path has W: the gate has nothing to do */
 };
 struct qi_look qi_table_look(const struct quire_space *space, vaddr_t address);
 
@@ -71,8 +71,12 @@ struct qi_gate {
     bool flush;    /* something on the path of `address` was made busy */
 };
 uint32_t qi_gate_need(const struct quire_space *space, vaddr_t address, unsigned level);
+/* Returns the owned table. */
 pfn_t qi_gate_open(struct qi_gate *gate, struct quire_space *space, vaddr_t address,
                    unsigned level);
+/* The same for a leaf that was just looked at: most often it is the space's own already. */
+pfn_t qi_gate_open_leaf(struct qi_gate *gate, struct quire_space *space, vaddr_t address,
+                        const struct qi_look *look);
 /* One step of it: the child that covers gate->address below the owned table `table` of `level`. */
 pfn_t qi_gate_child(struct qi_gate *gate, pfn_t table, unsigned level);
 void qi_gate_close(struct qi_gate *gate);

@@ -23,8 +23,8 @@ typedef uint64_t entry_t;
 
 #define ENTRY_ZERO_SHIFT 9
 #define ENTRY_ZERO (UINT64_C(1) << ENTRY_ZERO_SHIFT)
-#define ENTRY_BORROWED_SHIFT 10
-#define ENTRY_BORROWED (UINT64_C(1) << ENTRY_BORROWED_SHIFT)
+#define ENTRY_OWN_SHIFT 10
+#define ENTRY_OWN (UINT64_C(1) << ENTRY_OWN_SHIFT)
 #define ENTRY_BUSY (UINT64_C(1) << 11)
 #define ENTRY_KIND_SHIFT 52 /* two bits */
 #define ENTRY_WAS_PRESENT (UINT64_C(1) << 54)
