@@ -163,10 +163,7 @@ enum quire_status quire_fault(struct quire_space *space, vaddr_t address, uint32
     q->stats.faults++;
     enum quire_status status = qi_fault_resolve(&fault);
     count_refusal(&fault, status);
-    bool left = q->drop_list != QI_NO_FRAME;
-    manager_unlock(q);
-    if (left)
-        qi_drain(q);
+    qi_finish(q);
     return status;
 }
 
@@ -189,7 +186,7 @@ static enum quire_status copy_piece(struct quire_space *space, vaddr_t address, 
     } else {
         count_refusal(&fault, status);
     }
-    manager_unlock(q);
+    qi_finish(q);
     return status;
 }
 
@@ -211,8 +208,6 @@ static enum quire_status copy_bytes(struct quire_space *space, vaddr_t address, 
     }
     if (done)
         *done = copied;
-    if (space->q->drop_list != QI_NO_FRAME)
-        qi_drain(space->q);
     return status;
 }
 

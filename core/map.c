@@ -143,13 +143,6 @@ static enum quire_status map_check(const struct map_request *m)
     return m->length > m->space->q->high - m->space->q->low ? QUIRE_OUT_OF_RANGE : QUIRE_OK;
 }
 
-/* Drop what a change left behind; quick where there is nothing. */
-static void tidy(struct quire *q)
-{
-    if (q->drop_list != QI_NO_FRAME || q->nodes.dead)
-        qi_drain(q);
-}
-
 enum quire_status quire_map(struct quire_space *space, vaddr_t *address, uint64_t length,
                             uint32_t prot, uint32_t flags)
 {
@@ -163,8 +156,7 @@ enum quire_status quire_map(struct quire_space *space, vaddr_t *address, uint64_
     do
         status = map_try(&m, &c);
     while (status == QUIRE_NO_MEMORY && qi_wait_for_frames(q, c.need));
-    manager_unlock(q);
-    tidy(q);
+    qi_finish(q);
     if (status == QUIRE_OK)
         *address = m.address;
     return status;
@@ -195,8 +187,7 @@ enum quire_status quire_unmap(struct quire_space *space, vaddr_t address, uint64
     do
         status = unmap_try(space, address, address + length, &c);
     while (status == QUIRE_NO_MEMORY && qi_wait_for_frames(q, c.need));
-    manager_unlock(q);
-    tidy(q);
+    qi_finish(q);
     return status;
 }
 
@@ -251,8 +242,7 @@ enum quire_status quire_protect(struct quire_space *space, vaddr_t address, uint
     do
         status = protect_try(space, address, address + length, whole_prot(prot), &c);
     while (status == QUIRE_NO_MEMORY && qi_wait_for_frames(q, c.need));
-    manager_unlock(q);
-    tidy(q);
+    qi_finish(q);
     return status;
 }
 

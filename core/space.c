@@ -63,15 +63,15 @@ bool qi_wait_for_frames(struct quire *q, uint32_t need)
     return again;
 }
 
-void qi_drain(struct quire *q)
+void qi_finish(struct quire *q)
 {
-    for (;;) {
-        manager_lock(q);
-        bool more = drop_slice(q);
-        manager_unlock(q);
-        if (!more)
-            return;
+    bool more = q->drop_list != QI_NO_FRAME || q->nodes.dead;
+    manager_unlock(q);
+    while (more) {
         host_yield(q->host);
+        manager_lock(q);
+        more = drop_slice(q);
+        manager_unlock(q);
     }
 }
 
@@ -226,8 +226,7 @@ void quire_space_destroy(struct quire_space *space)
     *space = (struct quire_space){.q = q, .next_free = q->free_space};
     q->free_space = space;
     q->live_spaces--;
-    manager_unlock(q);
-    qi_drain(q);
+    qi_finish(q);
 }
 
 void quire_space_activate(struct quire *q, struct quire_space *space)

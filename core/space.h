@@ -64,8 +64,11 @@ bool qi_reserve(struct quire *q, uint32_t need, bool urgent, enum qi_site site);
  */
 bool qi_wait_for_frames(struct quire *q, uint32_t need);
 
-/* Free what operations left behind, in slices.  Not locked on entry nor on return. */
-void qi_drain(struct quire *q);
+/*
+ * The end of an operation: drop the lock, then free what the operation left behind, if anything, in
+ * slices with host_yield between them.  Locked on entry, not on return.
+ */
+void qi_finish(struct quire *q);
 
 /* A record for a new space, without root and regions; null: the limit is reached.  Locked. */
 struct quire_space *qi_space_alloc(struct quire *q);
