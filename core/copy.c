@@ -85,13 +85,16 @@ static void write_reuse(struct qi_fault *fault, pfn_t table, entry_t *slot, home
 static void write_copy(struct qi_fault *fault, pfn_t table, entry_t *slot, home_t home, bool mapped)
 {
     struct quire *q = fault->space->q;
-    pfn_t from = entry_pfn(table_entries(q, home_table(home))[home_index(home)]);
+    pfn_t from = qi_home_page(q, home);
     pfn_t to =
         qi_frame_alloc(&q->frames, QI_FRAME_DATA, QI_WANT_ANY, frame_colour(&q->frames, from));
     memcpy(frame_memory(&q->frames, to), frame_memory(&q->frames, from), QUIRE_PAGE_SIZE);
     install(fault, table, slot, to);
-    if (!QI_CANARY(QI_CANARY_COPY_KEEPS_USE))
-        qi_home_release(q, home, mapped);
+    if (!QI_CANARY(QI_CANARY_COPY_KEEPS_USE)) {
+        struct qi_lender lender = {.table = QI_NO_FRAME};
+        qi_lender_drop(q, &lender, home, mapped);
+        qi_lender_close(q, &lender);
+    }
     q->stats.copies++;
     fault->space->copies++;
     qi_trace(fault->space, QUIRE_EVENT_COPY, fault->address, to);

@@ -54,9 +54,8 @@ static void read_prototype(struct qi_fault *fault, entry_t *slot, entry_t e)
 {
     struct quire *q = fault->space->q;
     home_t home = qi_entry_home(q, e);
-    pfn_t pfn = entry_pfn(table_entries(q, home_table(home))[home_index(home)]);
-    table_side(q, table_record(q, home_table(home)))->maps[home_index(home)]++;
-    entry_store(slot, entry_page(pfn, fault->prot, false));
+    qi_home_mapped(q, home);
+    entry_store(slot, entry_page(qi_home_page(q, home), fault->prot, false));
     q->stats.loosened++;
 }
 

@@ -228,13 +228,15 @@ static void leaf_settle(const struct piece *piece, const struct part *part, entr
     if (piece->range->loss == QI_LOSE_PAGES || kind == QI_ZERO) {
         entry_store(part->slot, 0);
         table->present--;
-        qi_entry_release(q, old);
+        struct qi_lender lender = {.table = QI_NO_FRAME};
+        qi_entry_release(q, &lender, old);
+        qi_lender_close(q, &lender);
     } else if (kind == QI_OWN) {
         entry_store(part->slot, entry_absent(QI_CODE_BARRED, entry_pfn(old), entry_fold(old)));
     } else {
         home_t home = qi_entry_home(q, old);
         entry_store(part->slot, entry_absent(QI_CODE_PROTOTYPE, home, 0));
-        table_side(q, table_record(q, home_table(home)))->maps[home_index(home)]--;
+        qi_home_unmapped(q, home);
     }
 }
 

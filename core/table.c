@@ -96,90 +96,6 @@ static pfn_t table_create_raw(struct quire *q, unsigned level)
     return pfn;
 }
 
-/* ---- homes --------------------------------------------------------------------------------- */
-
-home_t qi_entry_home(const struct quire *q, entry_t e)
-{
-    if (entry_present(e))
-        return frame_record(&q->frames, entry_pfn(e))->home;
-    return entry_payload(e);
-}
-
-/* The uses of a frozen table fell by one; without any it is frozen no more. */
-static void side_lower(struct quire *q, struct qi_frame *lender)
-{
-    struct qi_frame *side = frame_record(&q->frames, lender->side);
-    qi_assert(side->sum > 0);
-    if (--side->sum == 0) {
-        qi_frame_free(&q->frames, lender->side);
-        lender->side = QI_NO_FRAME;
-    }
-}
-
-/* A home of a table became empty; a pure prototype table goes with its last one. */
-static void home_clear(struct quire *q, home_t home)
-{
-    struct qi_frame *lender = table_record(q, home_table(home));
-    entry_store(&table_entries(q, home_table(home))[home_index(home)], 0);
-    lender->present--;
-    side_lower(q, lender);
-    if (lender->present == 0 && lender->share == 0 && lender->state == QI_FRAME_TABLE) {
-        qi_assert(lender->side == QI_NO_FRAME);
-        qi_frame_free(&q->frames, home_table(home));
-    }
-}
-
-void qi_home_release(struct quire *q, home_t home, bool mapped)
-{
-    struct qi_frame *lender = table_record(q, home_table(home));
-    struct qi_side *side = table_side(q, lender);
-    unsigned i = home_index(home);
-    qi_assert(lender->side != QI_NO_FRAME);
-    qi_assert(side->uses[i] > 0);
-    side->uses[i]--;
-    side->maps[i] -= mapped;
-    if (side->uses[i] == 0 && lender->share == 0 && lender->state == QI_FRAME_TABLE) {
-        pfn_t page = entry_pfn(table_entries(q, home_table(home))[i]);
-        home_clear(q, home);
-        qi_frame_free(&q->frames, page);
-        return;
-    }
-    side_lower(q, lender);
-}
-
-bool qi_home_movable(const struct quire *q, home_t home)
-{
-    const struct qi_frame *lender = table_record(q, home_table(home));
-    if (lender->share != 0 && !QI_CANARY(QI_CANARY_REUSE_IGNORES_SHARE))
-        return false;
-    return table_side(q, lender)->uses[home_index(home)] == 1;
-}
-
-pfn_t qi_home_move(struct quire *q, home_t home)
-{
-    struct qi_side *side = table_side(q, table_record(q, home_table(home)));
-    pfn_t page = entry_pfn(table_entries(q, home_table(home))[home_index(home)]);
-    side->uses[home_index(home)] = 0;
-    side->maps[home_index(home)] = 0;
-    home_clear(q, home);
-    return page;
-}
-
-void qi_entry_release(struct quire *q, entry_t e)
-{
-    switch (entry_kind(e, 1)) {
-    case QI_OWN:
-    case QI_BARRED: qi_frame_free(&q->frames, entry_pfn(e)); break;
-    case QI_BORROWED: qi_home_release(q, qi_entry_home(q, e), true); break;
-    case QI_PROTOTYPE: qi_home_release(q, qi_entry_home(q, e), false); break;
-    case QI_EMPTY:
-    case QI_ZERO: break;
-    case QI_BUSY:
-    case QI_TABLE:
-    case QI_HIDDEN: host_panic("an entry of this kind names no page", __FILE__, __LINE__);
-    }
-}
-
 /* ---- unsharing ----------------------------------------------------------------------------- */
 
 static pfn_t upper_unshare(struct quire *q, pfn_t table, unsigned level, bool hidden)
@@ -237,44 +153,18 @@ static uint32_t leaf_borrow(const entry_t *restrict from, entry_t *restrict to,
     return sum;
 }
 
-/* The lender that entries were last found to borrow from: neighbours mostly have the same. */
-struct lender {
-    pfn_t table; /* QI_NO_FRAME: none yet */
-    struct qi_side *side;
-    uint64_t added; /* uses, not yet in the sum */
-};
-
-static void lender_finish(struct quire *q, struct lender *l)
-{
-    if (l->table != QI_NO_FRAME)
-        frame_record(&q->frames, table_record(q, l->table)->side)->sum += l->added;
-}
-
-static void lender_add(struct quire *q, struct lender *l, home_t home, bool mapped)
-{
-    if (home_table(home) != l->table) {
-        lender_finish(q, l);
-        const struct qi_frame *r = table_record(q, home_table(home));
-        qi_assert(r->side != QI_NO_FRAME);
-        *l = (struct lender){.table = home_table(home), .side = table_side(q, r)};
-    }
-    l->side->uses[home_index(home)]++;
-    l->side->maps[home_index(home)] += mapped;
-    l->added++;
-}
-
 /* The rest of the pass: what T borrowed is borrowed once more from its lender.  Returns what T
  * lends. */
 static uint32_t leaf_borrow_others(struct quire *q, pfn_t table, const entry_t *from, entry_t *to,
                                    struct qi_side *side)
 {
-    struct lender lender = {.table = QI_NO_FRAME};
+    struct qi_lender lender = {.table = QI_NO_FRAME};
     uint32_t barred = 0;
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
         entry_t e = from[i];
         switch (entry_kind(e, 1)) {
         case QI_BORROWED:
-        case QI_PROTOTYPE: lender_add(q, &lender, qi_entry_home(q, e), entry_present(e)); break;
+        case QI_PROTOTYPE: qi_lender_add(q, &lender, qi_entry_home(q, e), entry_present(e)); break;
         case QI_BARRED:
             to[i] = entry_absent(QI_CODE_PROTOTYPE, home_make(table, i), 0);
             side->uses[i]++;
@@ -289,7 +179,7 @@ static uint32_t leaf_borrow_others(struct quire *q, pfn_t table, const entry_t *
             host_panic("a leaf that freezes holds an entry of this kind", __FILE__, __LINE__);
         }
     }
-    lender_finish(q, &lender);
+    qi_lender_close(q, &lender);
     return barred;
 }
 
@@ -318,7 +208,7 @@ static void leaf_unhide(struct quire_space *space, pfn_t table, vaddr_t base)
         }
         home_t home = qi_entry_home(q, e);
         entries[i] = entry_absent(QI_CODE_PROTOTYPE, home, 0);
-        table_side(q, table_record(q, home_table(home)))->maps[home_index(home)]--;
+        qi_home_unmapped(q, home);
     }
 }
 
@@ -523,6 +413,7 @@ static void leaf_drop(struct quire *q, pfn_t table)
 {
     struct qi_frame *r = table_record(q, table);
     entry_t *entries = table_entries(q, table);
+    struct qi_lender lender = {.table = QI_NO_FRAME};
     uint16_t kept = 0;
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
         entry_t e = entries[i];
@@ -536,8 +427,9 @@ static void leaf_drop(struct quire *q, pfn_t table)
             continue;
         }
         entry_store(&entries[i], 0);
-        qi_entry_release(q, e);
+        qi_entry_release(q, &lender, e);
     }
+    qi_lender_close(q, &lender);
     r->present = kept;
     if (kept == 0)
         qi_frame_free(&q->frames, table);

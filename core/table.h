@@ -88,13 +88,30 @@ void qi_table_release(struct quire *q, pfn_t table);
 /* Tear down one dying table; true: there are more. */
 bool qi_table_drop_slice(struct quire *q);
 
-/* The home that a borrowed or prototype entry names. */
+/* ---- homes: see home.c --------------------------------------------------------------------- */
+
+/* The table whose homes are being lent or given back; start with table QI_NO_FRAME, and close it.
+ */
+struct qi_lender {
+    pfn_t table;
+    struct qi_side *side;
+    int64_t change; /* of its uses, not yet in their sum */
+};
+/* One entry more, or fewer, that has its home at `home`; `mapped`: it is a valid one. */
+void qi_lender_add(struct quire *q, struct qi_lender *l, home_t home, bool mapped);
+/* After the flush.  A page that nobody uses and whose table has no parents is freed. */
+void qi_lender_drop(struct quire *q, struct qi_lender *l, home_t home, bool mapped);
+void qi_lender_close(struct quire *q, struct qi_lender *l);
+
+/* The home that a borrowed or prototype entry names, and the frame that a home names. */
 home_t qi_entry_home(const struct quire *q, entry_t e);
+pfn_t qi_home_page(const struct quire *q, home_t home);
+/* A use of the home became a valid entry, or is one no more. */
+void qi_home_mapped(struct quire *q, home_t home);
+void qi_home_unmapped(struct quire *q, home_t home);
 /* Give back what a removed leaf entry named, after the flush: its frame, or its use of a home. */
-void qi_entry_release(struct quire *q, entry_t e);
-/* One use fewer of a home, one valid one fewer if `mapped`; frees the page if that was all. */
-void qi_home_release(struct quire *q, home_t home, bool mapped);
-/* The entry at `home` has one user, no table lends it as a page table: it may move there. */
+void qi_entry_release(struct quire *q, struct qi_lender *l, entry_t e);
+/* The entry at `home` has one user, and no space walks its table: it may move there. */
 bool qi_home_movable(const struct quire *q, home_t home);
 /* Take the page out of a movable home, which becomes empty; returns its frame, without a home. */
 pfn_t qi_home_move(struct quire *q, home_t home);
