@@ -90,11 +90,8 @@ static void write_copy(struct qi_fault *fault, pfn_t table, entry_t *slot, home_
         qi_frame_alloc(&q->frames, QI_FRAME_DATA, QI_WANT_ANY, frame_colour(&q->frames, from));
     memcpy(frame_memory(&q->frames, to), frame_memory(&q->frames, from), QUIRE_PAGE_SIZE);
     install(fault, table, slot, to);
-    if (!QI_CANARY(QI_CANARY_COPY_KEEPS_USE)) {
-        struct qi_lender lender = {.table = QI_NO_FRAME};
-        qi_lender_drop(q, &lender, home, mapped);
-        qi_lender_close(q, &lender);
-    }
+    if (!QI_CANARY(QI_CANARY_COPY_KEEPS_USE))
+        qi_home_drop(q, home, mapped);
     q->stats.copies++;
     fault->space->copies++;
     qi_trace(fault->space, QUIRE_EVENT_COPY, fault->address, to);

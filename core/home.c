@@ -12,10 +12,11 @@
  *   no parents           a prototype table       each home goes with its last use, the table with
  * its last home
  *
- * Entries of one leaf mostly borrow from one table, so changes go through a struct qi_lender:
- * the table that the last entry was found to borrow from, with what is not yet in its sum.
- * While one is open, the side frame and the table stay, even when the last use has gone;
- * qi_lender_close settles both.
+ * A leaf mostly borrows from one table, at the same index: forks keep the index.  Since a frame
+ * has one home only, "T[i] is borrowed, L[i] is own, and both name one frame" says that the
+ * home of T[i] is L[i], without a look at the frame's record.  So all that T borrows from L is
+ * counted in one pass in order over T, L and L's side frame (lender_pass), and only the entries
+ * that are left over find their home one by one.
  *
  * A table without parents that still waits on the drop list (DYING) is left to leaf_drop in
  * table.c, which looks at every entry once anyway.
@@ -37,40 +38,18 @@ static bool is_prototype(const struct qi_frame *r)
     return r->share == 0 && r->state == QI_FRAME_TABLE;
 }
 
-void qi_lender_close(struct quire *q, struct qi_lender *l)
+/* Its uses fell to nothing, or its last home went: the side frame and the table follow. */
+static void lender_settle(struct quire *q, pfn_t lender)
 {
-    if (l->table == QI_NO_FRAME)
-        return;
-    struct qi_frame *r = table_record(q, l->table);
-    struct qi_frame *side = frame_record(&q->frames, r->side);
-    side->sum += (uint64_t)l->change;
-    if (side->sum == 0) {
+    struct qi_frame *r = table_record(q, lender);
+    if (frame_record(&q->frames, r->side)->sum == 0) {
         qi_frame_free(&q->frames, r->side);
         r->side = QI_NO_FRAME;
     }
     if (r->present == 0 && is_prototype(r)) {
         qi_assert(r->side == QI_NO_FRAME);
-        qi_frame_free(&q->frames, l->table);
+        qi_frame_free(&q->frames, lender);
     }
-    l->table = QI_NO_FRAME;
-}
-
-static void lender_turn_to(struct quire *q, struct qi_lender *l, home_t home)
-{
-    if (l->table == home_table(home))
-        return;
-    qi_lender_close(q, l);
-    const struct qi_frame *r = table_record(q, home_table(home));
-    qi_assert(r->side != QI_NO_FRAME);
-    *l = (struct qi_lender){.table = home_table(home), .side = table_side(q, r)};
-}
-
-void qi_lender_add(struct quire *q, struct qi_lender *l, home_t home, bool mapped)
-{
-    lender_turn_to(q, l, home);
-    l->side->uses[home_index(home)]++;
-    l->side->maps[home_index(home)] += mapped;
-    l->change++;
 }
 
 /* The home becomes empty; returns the frame that it named. */
@@ -83,17 +62,150 @@ static pfn_t home_clear(struct quire *q, home_t home)
     return page;
 }
 
-void qi_lender_drop(struct quire *q, struct qi_lender *l, home_t home, bool mapped)
+static void home_change(struct quire *q, home_t home, bool mapped, int32_t step)
 {
-    unsigned i = home_index(home);
-    lender_turn_to(q, l, home);
-    qi_assert(l->side->uses[i] > 0);
-    l->side->uses[i]--;
-    l->side->maps[i] -= mapped;
-    l->change--;
-    if (l->side->uses[i] == 0 && is_prototype(table_record(q, l->table)))
+    struct qi_frame *r = table_record(q, home_table(home));
+    qi_assert(r->side != QI_NO_FRAME);
+    struct qi_side *side = table_side(q, r);
+    qi_assert(step > 0 || side->uses[home_index(home)] > 0);
+    side->uses[home_index(home)] += (uint32_t)step;
+    side->maps[home_index(home)] += mapped ? (uint32_t)step : 0;
+    frame_record(&q->frames, r->side)->sum += (uint64_t)(int64_t)step;
+}
+
+/* A home that has no uses any more: the page goes if its table has no parents either. */
+static void home_free_unused(struct quire *q, home_t home)
+{
+    const struct qi_frame *r = table_record(q, home_table(home));
+    if (is_prototype(r) && table_side(q, r)->uses[home_index(home)] == 0)
         qi_frame_free(&q->frames, home_clear(q, home));
 }
+
+void qi_home_drop(struct quire *q, home_t home, bool mapped)
+{
+    home_change(q, home, mapped, -1);
+    home_free_unused(q, home);
+    lender_settle(q, home_table(home));
+}
+
+/* ---- a whole leaf -------------------------------------------------------------------------- */
+
+/* The home of the present entry e, at this index, is the entry `home` at the same index of another
+ * table. */
+static bool is_home_of(entry_t home, entry_t e)
+{
+    return ((home ^ e) & ENTRY_PAYLOAD_MASK) == 0 && (home & ENTRY_OWN) && entry_present(e);
+}
+
+/*
+ * Add `step` to the counts of every home in `lender` that an entry from index `first` on
+ * borrows at its own index; returns how many those are.
+ */
+static uint32_t lender_pass(struct quire *q, pfn_t lender, const entry_t *entries, unsigned first,
+                            int32_t step)
+{
+    const entry_t *restrict homes = table_entries(q, lender);
+    struct qi_frame *r = table_record(q, lender);
+    qi_assert(r->side != QI_NO_FRAME);
+    struct qi_side *restrict side = table_side(q, r);
+    uint32_t count = 0;
+    for (unsigned i = first; i < QUIRE_TABLE_ENTRIES; i++) {
+        entry_t same = ((homes[i] ^ entries[i]) & ENTRY_PAYLOAD_MASK) == 0;
+        uint32_t lent =
+            (uint32_t)(same & homes[i] >> ENTRY_OWN_SHIFT & entries[i] >> ENTRY_PRESENT_SHIFT);
+        side->uses[i] += lent * (uint32_t)step;
+        side->maps[i] += lent * (uint32_t)step;
+        count += lent;
+    }
+    frame_record(&q->frames, r->side)->sum += (uint64_t)((int64_t)step * count);
+    return count;
+}
+
+static void lender_free_unused(struct quire *q, pfn_t lender)
+{
+    const entry_t *homes = table_entries(q, lender);
+    if (is_prototype(table_record(q, lender)))
+        for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++)
+            if (homes[i] != 0)
+                home_free_unused(q, home_make(lender, i));
+    lender_settle(q, lender);
+}
+
+/* The lenders that one leaf was found to borrow from, and counted for by a pass. */
+struct lenders {
+    unsigned count;
+    pfn_t table[4];
+};
+
+static bool counted(const struct quire *q, const struct lenders *l, unsigned index, entry_t e)
+{
+    for (unsigned k = 0; k < l->count; k++)
+        if (is_home_of(table_entries(q, l->table[k])[index], e))
+            return true;
+    return false;
+}
+
+static bool listed(const struct lenders *l, pfn_t table)
+{
+    for (unsigned k = 0; k < l->count; k++)
+        if (l->table[k] == table)
+            return true;
+    return false;
+}
+
+/* Count one entry and, if there is room on the list, all that follow with the same lender. */
+static uint32_t change_from(struct quire *q, struct lenders *l, const entry_t *entries,
+                            unsigned index, int32_t step)
+{
+    entry_t e = entries[index];
+    home_t home = qi_entry_home(q, e);
+    pfn_t lender = home_table(home);
+    if (entry_present(e) && !listed(l, lender) && home_index(home) == index &&
+        l->count < sizeof l->table / sizeof l->table[0] &&
+        is_home_of(table_entries(q, lender)[index], e)) {
+        l->table[l->count++] = lender;
+        return lender_pass(q, lender, entries, index, step);
+    }
+    home_change(q, home, entry_present(e), step);
+    if (step < 0) {
+        home_free_unused(q, home);
+        /* A table on the list is still looked at; it is settled at the end. */
+        if (!listed(l, lender))
+            lender_settle(q, lender);
+    }
+    return 1;
+}
+
+uint32_t qi_homes_change(struct quire *q, const entry_t *entries, uint32_t others, int32_t step)
+{
+    struct lenders lenders = {0};
+    uint32_t barred = 0;
+    for (unsigned i = 0; others > 0 && i < QUIRE_TABLE_ENTRIES; i++) {
+        entry_t e = entries[i];
+        switch (entry_kind(e, 1)) {
+        case QI_EMPTY:
+        case QI_OWN: break;
+        case QI_BARRED:
+            barred++;
+            others--;
+            break;
+        case QI_ZERO: others--; break;
+        case QI_BORROWED:
+            if (!counted(q, &lenders, i, e))
+                others -= change_from(q, &lenders, entries, i, step);
+            break;
+        case QI_PROTOTYPE: others -= change_from(q, &lenders, entries, i, step); break;
+        case QI_BUSY:
+        case QI_TABLE:
+        case QI_HIDDEN: host_panic("a leaf holds an entry of this kind", __FILE__, __LINE__);
+        }
+    }
+    for (unsigned k = 0; step < 0 && k < lenders.count; k++)
+        lender_free_unused(q, lenders.table[k]);
+    return barred;
+}
+
+/* ---- one home ------------------------------------------------------------------------------ */
 
 bool qi_home_movable(const struct quire *q, home_t home)
 {
@@ -105,13 +217,14 @@ bool qi_home_movable(const struct quire *q, home_t home)
 
 pfn_t qi_home_move(struct quire *q, home_t home)
 {
-    struct qi_lender l = {.table = QI_NO_FRAME};
-    lender_turn_to(q, &l, home);
-    l.side->uses[home_index(home)] = 0;
-    l.side->maps[home_index(home)] = 0;
-    l.change = -1;
+    struct qi_frame *r = table_record(q, home_table(home));
+    struct qi_side *side = table_side(q, r);
+    qi_assert(side->uses[home_index(home)] == 1);
+    side->uses[home_index(home)] = 0;
+    side->maps[home_index(home)] = 0;
+    frame_record(&q->frames, r->side)->sum--;
     pfn_t page = home_clear(q, home);
-    qi_lender_close(q, &l);
+    lender_settle(q, home_table(home));
     return page;
 }
 
@@ -132,13 +245,13 @@ pfn_t qi_home_page(const struct quire *q, home_t home)
     return entry_pfn(entry_load(&table_entries(q, home_table(home))[home_index(home)]));
 }
 
-void qi_entry_release(struct quire *q, struct qi_lender *l, entry_t e)
+void qi_entry_release(struct quire *q, entry_t e)
 {
     switch (entry_kind(e, 1)) {
     case QI_OWN:
     case QI_BARRED: qi_frame_free(&q->frames, entry_pfn(e)); break;
     case QI_BORROWED:
-    case QI_PROTOTYPE: qi_lender_drop(q, l, qi_entry_home(q, e), entry_present(e)); break;
+    case QI_PROTOTYPE: qi_home_drop(q, qi_entry_home(q, e), entry_present(e)); break;
     case QI_EMPTY:
     case QI_ZERO: break;
     case QI_BUSY:

@@ -228,9 +228,7 @@ static void leaf_settle(const struct piece *piece, const struct part *part, entr
     if (piece->range->loss == QI_LOSE_PAGES || kind == QI_ZERO) {
         entry_store(part->slot, 0);
         table->present--;
-        struct qi_lender lender = {.table = QI_NO_FRAME};
-        qi_entry_release(q, &lender, old);
-        qi_lender_close(q, &lender);
+        qi_entry_release(q, old);
     } else if (kind == QI_OWN) {
         entry_store(part->slot, entry_absent(QI_CODE_BARRED, entry_pfn(old), entry_fold(old)));
     } else {

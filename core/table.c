@@ -58,6 +58,20 @@ static unsigned entries_at(unsigned level)
     return level == QUIRE_LEVELS ? MMU_ROOT_ENTRIES : QUIRE_TABLE_ENTRIES;
 }
 
+/* The first entry from i on that is not empty, or count.  Upper tables are mostly empty: eight at a
+ * time. */
+static unsigned next_entry(const entry_t *entries, unsigned i, unsigned count)
+{
+    while (i < count && entries[i] == 0) {
+        i++;
+        while (i % 8 == 0 && i + 8 <= count &&
+               (entries[i] | entries[i + 1] | entries[i + 2] | entries[i + 3] | entries[i + 4] |
+                entries[i + 5] | entries[i + 6] | entries[i + 7]) == 0)
+            i += 8;
+    }
+    return i;
+}
+
 struct qi_look qi_table_look(const struct quire_space *space, vaddr_t address)
 {
     const struct quire *q = space->q;
@@ -104,10 +118,9 @@ static pfn_t upper_unshare(struct quire *q, pfn_t table, unsigned level, bool hi
     pfn_t copy = table_create_raw(q, level);
     entry_t *to = table_entries(q, copy);
     memcpy(to, from, QUIRE_TABLE_ENTRIES * sizeof(entry_t));
-    for (unsigned i = 0; i < entries_at(level); i++) {
+    unsigned count = entries_at(level);
+    for (unsigned i = next_entry(to, 0, count); i < count; i = next_entry(to, i + 1, count)) {
         entry_t e = to[i];
-        if (e == 0)
-            continue;
         qi_assert(!(e & ENTRY_BUSY));
         if (e & ENTRY_WRITE) {
             to[i] = e & ~ENTRY_WRITE;
@@ -123,10 +136,11 @@ static pfn_t upper_unshare(struct quire *q, pfn_t table, unsigned level, bool hi
 }
 
 /*
- * Freeze: `to` borrows what `from` owns; returns how many entries that are.  `add`: the counts are
- * there already and rise; else they are made.  One pass in order over all four, without a branch:
- * what makes an entry its owner's is one bit, and a borrowed entry is the same without the bits of
- * an owner.  Entries that are neither own nor empty nor zero are finished by leaf_borrow_others.
+ * Freeze: `to` borrows what `from` owns; returns how many entries that are.  `add`: the counts
+ * are there already and rise; else they are made.  One pass in order over all four, without a
+ * branch: what makes an entry its owner's is one bit, and a borrowed entry is the same without
+ * the bits of an owner.  Entries that are neither own nor empty nor zero are finished by
+ * leaf_borrow_others.
  */
 static uint32_t leaf_borrow(const entry_t *restrict from, entry_t *restrict to,
                             struct qi_side *restrict side, bool add)
@@ -153,34 +167,14 @@ static uint32_t leaf_borrow(const entry_t *restrict from, entry_t *restrict to,
     return sum;
 }
 
-/* The rest of the pass: what T borrowed is borrowed once more from its lender.  Returns what T
- * lends. */
-static uint32_t leaf_borrow_others(struct quire *q, pfn_t table, const entry_t *from, entry_t *to,
-                                   struct qi_side *side)
+/* The barred pages of a table that freezes are lent too, not present. */
+static void leaf_borrow_barred(pfn_t table, const entry_t *from, entry_t *to, struct qi_side *side)
 {
-    struct qi_lender lender = {.table = QI_NO_FRAME};
-    uint32_t barred = 0;
-    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
-        entry_t e = from[i];
-        switch (entry_kind(e, 1)) {
-        case QI_BORROWED:
-        case QI_PROTOTYPE: qi_lender_add(q, &lender, qi_entry_home(q, e), entry_present(e)); break;
-        case QI_BARRED:
+    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++)
+        if (entry_kind(from[i], 1) == QI_BARRED) {
             to[i] = entry_absent(QI_CODE_PROTOTYPE, home_make(table, i), 0);
             side->uses[i]++;
-            barred++;
-            break;
-        case QI_EMPTY:
-        case QI_OWN:
-        case QI_ZERO: break;
-        case QI_BUSY:
-        case QI_TABLE:
-        case QI_HIDDEN:
-            host_panic("a leaf that freezes holds an entry of this kind", __FILE__, __LINE__);
         }
-    }
-    qi_lender_close(q, &lender);
-    return barred;
 }
 
 /* A leaf that was hidden comes back with what each region allows, and no more (H15). */
@@ -227,9 +221,13 @@ static pfn_t leaf_unshare(struct quire_space *space, pfn_t table, vaddr_t addres
     const entry_t *from = table_entries(q, table);
     entry_t *to = table_entries(q, copy);
     QI_TOUCH(from, false);
-    uint32_t lent = leaf_borrow(from, to, side, frozen);
-    if (lent != r->present)
-        lent += leaf_borrow_others(q, table, from, to, side);
+    uint64_t lent = leaf_borrow(from, to, side, frozen);
+    if (lent != r->present) {
+        uint32_t barred = qi_homes_change(q, from, r->present - (uint32_t)lent, 1);
+        if (barred > 0)
+            leaf_borrow_barred(table, from, to, side);
+        lent += barred;
+    }
     struct qi_frame *side_record = frame_record(&q->frames, r->side);
     side_record->sum += lent;
     if (side_record->sum == 0) {
@@ -401,10 +399,11 @@ void qi_table_release(struct quire *q, pfn_t table)
 
 static void upper_drop(struct quire *q, pfn_t table)
 {
-    entry_t *entries = table_entries(q, table);
-    for (unsigned i = 0; i < entries_at(table_record(q, table)->level); i++)
-        if (entries[i] != 0)
-            qi_table_release(q, child_of(entries[i]));
+    const entry_t *entries = table_entries(q, table);
+    unsigned count = entries_at(table_record(q, table)->level);
+    for (unsigned i = next_entry(entries, 0, count); i < count;
+         i = next_entry(entries, i + 1, count))
+        qi_table_release(q, child_of(entries[i]));
     qi_frame_free(&q->frames, table);
 }
 
@@ -413,28 +412,33 @@ static void leaf_drop(struct quire *q, pfn_t table)
 {
     struct qi_frame *r = table_record(q, table);
     entry_t *entries = table_entries(q, table);
-    struct qi_lender lender = {.table = QI_NO_FRAME};
     uint16_t kept = 0;
-    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
-        entry_t e = entries[i];
-        enum qi_kind kind = entry_kind(e, 1);
-        if (kind == QI_EMPTY)
-            continue;
-        bool home = kind == QI_OWN || kind == QI_BARRED;
-        if ((home && r->side != QI_NO_FRAME && table_side(q, r)->uses[i] > 0) ||
-            (!home && QI_CANARY(QI_CANARY_DEAD_TABLE_BORROWS) && r->side != QI_NO_FRAME)) {
+    uint32_t others = 0;
+    for (unsigned i = next_entry(entries, 0, QUIRE_TABLE_ENTRIES); i < QUIRE_TABLE_ENTRIES;
+         i = next_entry(entries, i + 1, QUIRE_TABLE_ENTRIES)) {
+        enum qi_kind kind = entry_kind(entries[i], 1);
+        if (kind != QI_OWN && kind != QI_BARRED) {
+            others++;
+        } else if (r->side != QI_NO_FRAME && table_side(q, r)->uses[i] > 0) {
             kept++;
-            continue;
+        } else {
+            qi_frame_free(&q->frames, entry_pfn(entries[i]));
+            entry_store(&entries[i], 0);
         }
-        entry_store(&entries[i], 0);
-        qi_entry_release(q, &lender, e);
     }
-    qi_lender_close(q, &lender);
+    if (others > 0 && !(kept > 0 && QI_CANARY(QI_CANARY_DEAD_TABLE_BORROWS)))
+        qi_homes_change(q, entries, others, -1);
     r->present = kept;
-    if (kept == 0)
+    if (kept == 0) {
         qi_frame_free(&q->frames, table);
-    else
-        qi_frame_set_state(&q->frames, table, QI_FRAME_TABLE);
+        return;
+    }
+    for (unsigned i = 0; others > 0 && i < QUIRE_TABLE_ENTRIES; i++) {
+        enum qi_kind kind = entry_kind(entries[i], 1);
+        if (kind != QI_EMPTY && kind != QI_OWN && kind != QI_BARRED)
+            entry_store(&entries[i], 0);
+    }
+    qi_frame_set_state(&q->frames, table, QI_FRAME_TABLE);
 }
 
 bool qi_table_drop_slice(struct quire *q)

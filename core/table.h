@@ -90,18 +90,15 @@ bool qi_table_drop_slice(struct quire *q);
 
 /* ---- homes: see home.c --------------------------------------------------------------------- */
 
-/* The table whose homes are being lent or given back; start with table QI_NO_FRAME, and close it.
+/*
+ * Add `step`, 1 or -1, to the counts of the homes of all entries that a leaf borrows, valid or
+ * not. `others` is the number of its entries that are neither empty nor own.  With -1, after
+ * the flush: pages that nobody uses and whose table has no parents are freed.  Returns how many
+ * entries are barred.
  */
-struct qi_lender {
-    pfn_t table;
-    struct qi_side *side;
-    int64_t change; /* of its uses, not yet in their sum */
-};
-/* One entry more, or fewer, that has its home at `home`; `mapped`: it is a valid one. */
-void qi_lender_add(struct quire *q, struct qi_lender *l, home_t home, bool mapped);
-/* After the flush.  A page that nobody uses and whose table has no parents is freed. */
-void qi_lender_drop(struct quire *q, struct qi_lender *l, home_t home, bool mapped);
-void qi_lender_close(struct quire *q, struct qi_lender *l);
+uint32_t qi_homes_change(struct quire *q, const entry_t *entries, uint32_t others, int32_t step);
+/* One entry fewer that has its home at `home`, after the flush; `mapped`: it was a valid one. */
+void qi_home_drop(struct quire *q, home_t home, bool mapped);
 
 /* The home that a borrowed or prototype entry names, and the frame that a home names. */
 home_t qi_entry_home(const struct quire *q, entry_t e);
@@ -110,7 +107,7 @@ pfn_t qi_home_page(const struct quire *q, home_t home);
 void qi_home_mapped(struct quire *q, home_t home);
 void qi_home_unmapped(struct quire *q, home_t home);
 /* Give back what a removed leaf entry named, after the flush: its frame, or its use of a home. */
-void qi_entry_release(struct quire *q, struct qi_lender *l, entry_t e);
+void qi_entry_release(struct quire *q, entry_t e);
 /* The entry at `home` has one user, and no space walks its table: it may move there. */
 bool qi_home_movable(const struct quire *q, home_t home);
 /* Take the page out of a movable home, which becomes empty; returns its frame, without a home. */
