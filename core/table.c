@@ -417,14 +417,14 @@ static void leaf_drop(struct quire *q, pfn_t table)
     for (unsigned i = next_entry(entries, 0, QUIRE_TABLE_ENTRIES); i < QUIRE_TABLE_ENTRIES;
          i = next_entry(entries, i + 1, QUIRE_TABLE_ENTRIES)) {
         enum qi_kind kind = entry_kind(entries[i], 1);
-        if (kind != QI_OWN && kind != QI_BARRED) {
-            others++;
-        } else if (r->side != QI_NO_FRAME && table_side(q, r)->uses[i] > 0) {
-            kept++;
-        } else {
+        bool home = kind == QI_OWN || kind == QI_BARRED;
+        if (home && (r->side == QI_NO_FRAME || table_side(q, r)->uses[i] == 0)) {
             qi_frame_free(&q->frames, entry_pfn(entries[i]));
             entry_store(&entries[i], 0);
+            continue;
         }
+        kept += home;
+        others += kind != QI_OWN;
     }
     if (others > 0 && !(kept > 0 && QI_CANARY(QI_CANARY_DEAD_TABLE_BORROWS)))
         qi_homes_change(q, entries, others, -1);

@@ -28,8 +28,9 @@ typedef uint64_t entry_t;
 #define ENTRY_ZERO_SHIFT 5
 #define ENTRY_ZERO (UINT64_C(1) << ENTRY_ZERO_SHIFT) /* the zero page */
 #define ENTRY_OWN_SHIFT 6
-#define ENTRY_OWN (UINT64_C(1) << ENTRY_OWN_SHIFT) /* in a present leaf: the frame's home is here \
-                                                    */
+#define ENTRY_OWN                                                                   \
+    (UINT64_C(1) << ENTRY_OWN_SHIFT) /* in a present leaf: the frame's home is here \
+                                      */
 #define ENTRY_FOLDED_SHIFT 7
 #define ENTRY_FOLDED (UINT64_C(1) << ENTRY_FOLDED_SHIFT) /* was dirty when W was cleared */
 #define ENTRY_BUSY (UINT64_C(1) << 8)                    /* being changed by its owner */
