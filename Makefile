@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+#
+# The face of the build: each target installs what it needs, builds in build/ with CMake, and does
+# one thing.
+#
+#   make run          boot the demonstration kernel: a shell on a terminal, otherwise a demonstration
+#   make test         every test, under ten minutes
+#   make bench        the figures, as a table and in build/bench.json
+#   make check-style  clang-format and the rules of the house that a tool can hold
+#   make format       let clang-format rewrite the sources
+#   make clean
+
+BUILD := build
+JOBS := $(shell nproc 2>/dev/null || echo 2)
+
+.NOTPARALLEL:
+.PHONY: all run test bench check-style format clean configure
+
+all: setup-build configure
+	@cmake --build $(BUILD) -j $(JOBS)
+
+setup-%:
+	@sh tools/setup.sh $*
+
+configure:
+	@mkdir -p $(BUILD)
+	@cmake -S . -B $(BUILD) >$(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log; exit 1; }
+
+run: setup-run configure
+	@cmake --build $(BUILD) -j $(JOBS) --target boot-image
+	@sh tools/boot.sh $(BUILD)
+
+test: setup-test configure
+	@sh tools/test.sh $(BUILD) $(JOBS)
+
+bench: setup-bench configure
+	@cmake --build $(BUILD) -j $(JOBS) --target bench-programs
+	@python3 tools/bench.py $(BUILD)
+
+check-style: setup-style
+	@python3 tools/check_style
+
+format: setup-style
+	@python3 tools/check_style --fix
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The smallest host that a program on an operating system can give quire.
+ *
+ * The examples and the benchmarks link it; copy it as the start of your own.  A kernel's version has the
+ * same six functions: see docs/porting.md for what each may and must do.
+ *
+ * Nothing here can free memory, so an operation that runs out of frames returns QUIRE_NO_MEMORY at
+ * once.  Slices of long operations follow each other without a pause.  Threads that meet at the
+ * manager's lock let the scheduler run somebody else and look again, which needs no wake.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include <quire/host.h>
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+bool host_need_frames(void *host, uint32_t frames)
+{
+    (void)host;
+    (void)frames;
+    return false;
+}
+
+void host_yield(void *host) { (void)host; }
+
+void host_wait(void *host, const uint32_t *key)
+{
+    (void)host;
+    (void)key;
+    sched_yield();
+}
+
+void host_wake(void *host, const uint32_t *key)
+{
+    (void)host;
+    (void)key;
+}
+
+void host_report(void *host, const char *line)
+{
+    (void)host;
+    fprintf(stderr, "quire: %s\n", line);
+}
+
+_Noreturn void host_panic(const char *what, const char *file, int line)
+{
+    fprintf(stderr, "quire: broken: %s, %s:%d\n", what, file, line);
+    abort();
+}
