@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The host functions and test hooks behind world.h.
+ *
+ * A world's block is laid out once, by world_layout, which both test_world_size and
+ * test_world_create call: machine first, then the arena, then the frames from a page boundary on.
+ * The host answers "no" to host_need_frames unless the test says otherwise, so that running out of
+ * memory is a status and never a loop.
+ */
+#define _GNU_SOURCE
+#include "world.h"
+
+#include <quire/host.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define MICRO (QUIRE_ADDRESS_BITS < 32)
+
+struct test_failure test_failure;
+jmp_buf *test_panic_catch;
+char test_panic_text[TEST_REPORT_MAX];
+void (*test_touch)(const void *address, bool write);
+
+/* ---- what core asks of its host -------------------------------------------------------------- */
+
+bool host_need_frames(void *host, uint32_t frames)
+{
+    struct test_world *world = host;
+
+    world->need_calls++;
+    world->need_frames_last = frames;
+    return world->need_frames && world->need_frames(world, frames);
+}
+
+void host_yield(void *host)
+{
+    struct test_world *world = host;
+
+    world->yields++;
+    if (world->yield)
+        world->yield(world);
+}
+
+/* One thread: a lock that is seen held here will never be released. */
+void host_wait(void *host, const uint32_t *key)
+{
+    (void)host;
+    (void)key;
+    host_panic("a lock is held by nobody else", __FILE__, __LINE__);
+}
+
+void host_wake(void *host, const uint32_t *key)
+{
+    (void)host;
+    (void)key;
+}
+
+void host_report(void *host, const char *line)
+{
+    struct test_world *world = host;
+
+    world->reports++;
+    snprintf(world->report, sizeof world->report, "%s", line);
+    if (world->reported)
+        world->reported(world, line);
+    if (!world->quiet)
+        fprintf(stderr, "report: %s\n", line);
+}
+
+void host_panic(const char *what, const char *file, int line)
+{
+    snprintf(test_panic_text, sizeof test_panic_text, "%s:%d: %s", file, line, what);
+    if (test_panic_catch)
+        longjmp(*test_panic_catch, 1);
+    fprintf(stderr, "panic: %s\n", test_panic_text);
+    abort();
+}
+
+/* ---- hooks ----------------------------------------------------------------------------------- */
+
+void test_failure_set(uint64_t at, bool from_then_on, uint32_t sites)
+{
+    test_failure.at = at;
+    test_failure.from_then_on = from_then_on;
+    test_failure.sites = sites;
+    test_failure.passed = 0;
+    test_failure.failed = 0;
+}
+
+#ifdef QUIRE_TEST
+enum qi_canary qi_test_canary;
+
+bool qi_test_fail(enum qi_site site)
+{
+    struct test_failure *f = &test_failure;
+
+    f->by_site[site]++;
+    if (f->sites && !(f->sites & (1u << site)))
+        return false;
+    f->passed++;
+    if (!f->at || f->passed < f->at || (f->passed > f->at && !f->from_then_on))
+        return false;
+    f->failed++;
+    f->failed_by_site[site]++;
+    return true;
+}
+
+void qi_test_touch(const void *address, bool write)
+{
+    if (test_touch)
+        test_touch(address, write);
+}
+#endif
+
+/* ---- worlds ---------------------------------------------------------------------------------- */
+
+static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
+
+static void options_default(struct test_options *to, const struct test_options *from)
+{
+    *to = from ? *from : (struct test_options){0};
+    if (!to->frames)
+        to->frames = MICRO ? 64 : 4096;
+    if (!to->first_frame)
+        to->first_frame = 16;
+    if (!to->max_spaces)
+        to->max_spaces = MICRO ? 8 : 1024;
+    if (!to->colours)
+        to->colours = 1;
+    if (!to->cpus)
+        to->cpus = 1;
+    if (!to->held)
+        to->held = MICRO ? 256 : 4096;
+}
+
+static struct soft_config machine_config(const struct test_options *o)
+{
+    return (struct soft_config){
+        .cpus = o->cpus,
+        .held = o->held,
+        .first_frame = o->first_frame,
+        .frame_count = o->frames,
+    };
+}
+
+struct layout {
+    size_t arena, arena_size, frames, size; /* offsets from the block, and sizes */
+};
+
+static struct layout world_layout(const struct test_options *o, struct quire_config *config)
+{
+    struct soft_config machine = machine_config(o);
+    struct layout l;
+
+    *config = (struct quire_config){
+        .first_frame = o->first_frame,
+        .frame_count = o->frames,
+        .max_spaces = o->max_spaces,
+        .colours = o->colours,
+        .reserve = o->reserve,
+        .low = o->low,
+        .high = o->high,
+        .trace = o->trace,
+        .direct_map = (void *)4096, /* quire_arena_size may insist that there is one */
+    };
+    l.arena = round_up(soft_machine_size(&machine), 64);
+    l.arena_size = quire_arena_size(config);
+    if (!l.arena_size) {
+        fprintf(stderr, "test_world: quire_arena_size refuses the configuration\n");
+        abort();
+    }
+    l.frames = round_up(l.arena + l.arena_size, 4096);
+    l.size = l.frames + (size_t)o->frames * QUIRE_PAGE_SIZE;
+    return l;
+}
+
+size_t test_world_size(const struct test_options *options)
+{
+    struct test_options o;
+    struct quire_config config;
+
+    options_default(&o, options);
+    return world_layout(&o, &config).size;
+}
+
+static void must(enum quire_status status, const char *what)
+{
+    if (status == QUIRE_OK)
+        return;
+    fprintf(stderr, "test_world: %s: %s\n", what, quire_status_name(status));
+    abort();
+}
+
+static void block_get(struct test_world *world, size_t size)
+{
+    world->block_size = size;
+    world->block = world->options.block;
+    if (world->block && world->options.block_size >= size) {
+        memset(world->block, 0, size);
+        return;
+    }
+    world->block = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (world->options.block || world->block == MAP_FAILED) {
+        fprintf(stderr, "test_world: no block of %zu bytes\n", size);
+        abort();
+    }
+    world->block_mapped = true;
+}
+
+void test_world_create(struct test_world *world, const struct test_options *options)
+{
+    struct soft_config machine;
+    struct layout l;
+
+    *world = (struct test_world){0};
+    options_default(&world->options, options);
+    l = world_layout(&world->options, &world->config);
+    block_get(world, l.size);
+    world->arena = world->block + l.arena;
+    world->frames = world->block + l.frames;
+
+    machine = machine_config(&world->options);
+    machine.direct_map = world->frames;
+    machine.host = world;
+    world->machine = soft_machine_init(world->block, &machine);
+    for (uint32_t i = 0; i < world->options.cpus && i < TEST_CPUS; i++)
+        world->cpu[i] = &world->machine->cpus[i];
+
+    world->config.arena = world->arena;
+    world->config.arena_size = l.arena_size;
+    world->config.direct_map = world->frames;
+    world->config.host = world;
+    world->config.machine = world->machine;
+    must(quire_create(&world->config, &world->q), "quire_create");
+    if (!world->options.no_frames)
+        must(quire_add_frames(world->q, world->options.first_frame, world->options.frames),
+             "quire_add_frames");
+}
+
+void test_world_destroy(struct test_world *world)
+{
+    if (world->block_mapped)
+        munmap(world->block, world->block_size);
+    *world = (struct test_world){0};
+}
+
+void test_world_snapshot(const struct test_world *world, void *memory)
+{
+    memcpy(memory, world->block, world->block_size);
+}
+
+void test_world_restore(struct test_world *world, const void *memory)
+{
+    memcpy(world->block, memory, world->block_size);
+}
+
+void *test_world_copy(const struct test_world *world)
+{
+    void *memory = malloc(world->block_size);
+
+    if (!memory)
+        abort();
+    test_world_snapshot(world, memory);
+    return memory;
+}
+
+bool test_world_unchanged(const struct test_world *world, const void *copy)
+{
+    size_t skip = (size_t)(world->arena - world->block);
+
+    return memcmp(world->arena, (const unsigned char *)copy + skip, world->block_size - skip) == 0;
+}
+
+unsigned test_world_findings(struct test_world *world)
+{
+    return quire_check(world->q) + soft_check(world->machine);
+}
+
+void test_world_audit(struct test_world *world, const char *where)
+{
+    unsigned findings = test_world_findings(world);
+
+    if (!findings && !world->machine->violations)
+        return;
+    fprintf(stderr, "audit: %u findings, %llu violations seen by the machine, %s\n", findings,
+            (unsigned long long)world->machine->violations, where);
+    abort();
+}
+
+/* ---- accesses -------------------------------------------------------------------------------- */
+
+void test_run(struct test_world *world, uint32_t cpu, struct quire_space *space)
+{
+    if (world->cpu[cpu]->space != space)
+        soft_cpu_run(world->cpu[cpu], world->q, space);
+}
+
+void test_end(struct test_world *world, struct quire_space *space)
+{
+    for (uint32_t i = 0; i < world->machine->cpu_count; i++) {
+        if (world->machine->cpus[i].space == space)
+            soft_cpu_run(&world->machine->cpus[i], world->q, NULL);
+    }
+    quire_space_destroy(space);
+}
+
+enum quire_status test_load(struct test_world *world, struct quire_space *space, vaddr_t address,
+                            uint8_t *out)
+{
+    test_run(world, 0, space);
+    return soft_load(world->cpu[0], address, out, 1);
+}
+
+enum quire_status test_store(struct test_world *world, struct quire_space *space, vaddr_t address,
+                             uint8_t value)
+{
+    test_run(world, 0, space);
+    return soft_store(world->cpu[0], address, &value, 1);
+}
+
+enum quire_status test_fetch(struct test_world *world, struct quire_space *space, vaddr_t address)
+{
+    test_run(world, 0, space);
+    return soft_fetch(world->cpu[0], address, NULL);
+}
