@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Failure at every point.
+ *
+ * A scenario is a list of steps, each an operation that succeeds when there is memory.  It is run
+ * once undisturbed, which counts the passages through failure sites (core/hook.h) and gives the
+ * bytes that every space holds in the end.  Then it is run again for every passage i: with failure
+ * at i once, at i and every one after it (until the step has been refused), and with every number
+ * of frames from one to what it needs.
+ *
+ * When a step is refused:
+ *   the status is QUIRE_NO_MEMORY, or QUIRE_TOO_MANY_SPACES where the record of a space was
+ * refused; the state is what it was: the canonical form (tests/search/canon.h, exact contents; W
+ * and A bits aside) and the number of free frames; the auditor and the TLBs are content; the step
+ * succeeds when it is tried again with memory, and in the end all bytes are those of the first run.
+ *
+ * Besides the scenarios written below, which were thought of, some hundred are made at random.
+ *
+ * A copy of several pages may be refused in the middle: it is then continued from there, and the
+ * state before it is not compared.  A site that no scenario passes fails the test.
+ */
+#define _GNU_SOURCE
+#include "inject.h"
+
+#include "canon.h"
+#include "world.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { STEPS_MADE = 28, TEXT_MAX = 1024 }; /* of a scenario made at random */
+enum { SPACES = 6, PAGES = 64, FRAMES = 160, TAKEN = 8, BULK = 4 * QUIRE_PAGE_SIZE };
+
+/*
+ * Steps: c create, f fork (to the second space), d destroy; m map, u unmap, p protect, with first
+ * page, number of pages, and protection; w store, r load, x fetch a page; W quire_write, R
+ * quire_read from the middle of a page, with pages; t take a frame, g give it.
+ */
+static const char *const scenarios[] = {
+    "c A; m A 0 64 3; w A 0; w A 1; w A 16; f A B; w A 0; w B 1; f B C; w C 16; w B 0; r C 1; "
+    "d A; w B 1; w C 0; d B; w C 1; w C 17",
+    "c A; m A 0 64 3; w A 0; w A 1; w A 2; w A 3; f A B; w B 0; f B C; w C 1; f C D; w D 2; "
+    "f D E; w E 3; w A 0; w A 3; d C; w B 1; d A; w D 0; w E 0; d D; w E 1; w E 2; d B; w E 0",
+    "c A; m A 0 32 3; w A 0; w A 1; w A 2; w A 5; w A 17; w A 18; f A B; u A 1 1; w B 1; "
+    "u B 2 16; w A 2; m B 4 4 3; w B 5; f A C; u C 0 3; u A 16 3; w A 0; u C 4 28; d B; w A 5",
+    "c A; m A 0 64 3; w A 0; w A 1; w A 5; w A 20; f A B; p A 0 4 0; p A 0 1 1; r A 0; w B 1; "
+    "p A 0 4 3; w A 1; f A C; p C 0 16 0; p C 5 1 3; w C 5; p C 0 16 1; r C 0; p B 0 64 0; "
+    "p B 20 1 3; w B 20; p B 0 64 3; w B 0; r B 1; d A; w C 20",
+    "c A; m A 0 64 3; p A 1 1 1; p A 3 1 1; p A 5 1 0; p A 7 1 5; p A 9 1 1; p A 11 1 1; f A B; "
+    "p B 2 9 3; u A 4 4; u A 20 5; m A 21 2 1; p A 0 4 1; u B 30 1; u B 32 1; u B 34 1; u B 36 1; "
+    "p A 21 1 3; u B 29 9; m B 29 9 3; p B 0 64 1; p B 0 64 3; w B 30; d A; w B 1",
+    "c A; m A 0 64 3; W A 0 4; W A 14 4; f A B; W B 2 3; R A 1 3; W A 14 3; f B C; R C 14 4; "
+    "W C 0 2; d B; W A 3 2; W C 3 2; R C 0 4",
+    "c A; m A 0 64 7; x A 0; w A 1; p A 0 4 5; x A 1; f A B; p B 0 2 1; r B 0; p B 0 2 5; x B 0; "
+    "p A 1 1 7; x A 1; w A 1; p B 0 64 7; w B 1; x B 2; d A; w B 0; x B 1",
+    "t; t; c A; m A 0 4 3; w A 0; t; f A B; t; w B 0; g; w A 1; g; t; d A; w B 2; g; g; g",
+    "c A; m A 0 64 1; r A 0; r A 21; r A 42; r A 63; f A B; p A 0 64 3; w A 21; w A 63; r B 22; "
+    "f B C; u C 16 32; r C 0; r C 63; p C 48 16 3; w C 63; w C 48; u A 0 64; m A 0 64 3; w A 0; "
+    "d B; w C 62",
+    "c A; m A 0 16 3; w A 0; w A 15; c B; m B 8 8 3; w B 8; f A C; f B D; w C 0; w D 8; d A; d B; "
+    "f C A; f D B; w A 0; w B 8; w C 15; u A 0 16; u B 8 4; d C; d D; w B 15",
+    "c A; m A 3 10 3; w A 3; w A 4; w A 12; f A B; f A C; p B 3 1 1; p B 4 1 0; p C 3 10 0; w A 3; "
+    "d A; p B 3 2 3; w B 4; w B 3; p C 3 5 1; r C 3; r C 4; p C 3 10 3; w C 12; d B; w C 3; w C 4",
+    "c A; m A 0 64 3; w A 0; w A 4; w A 16; w A 32; f A B; u A 2 40; u B 1 2; w A 0; w B 0; f A C; "
+    "p B 3 30 0; p B 4 1 3; w B 4; p B 5 28 3; w B 16; u C 0 1; w A 43; u B 0 64; d C; w A 1",
+};
+#define SCENARIOS ((unsigned)(sizeof scenarios / sizeof scenarios[0]))
+
+struct step {
+    char kind;
+    unsigned space, a, b, c;
+};
+
+static struct inject {
+    struct inject_result *result;
+    const char *scenario, *how;
+    uint64_t n; /* which passage, or how many frames */
+    struct test_world world;
+    struct quire_space *space[SPACES];
+    unsigned char bytes[SPACES][PAGES][QUIRE_PAGE_SIZE]; /* of the undisturbed run, at the end */
+    pfn_t taken[TAKEN];
+    unsigned taken_count, step;
+    uint32_t frames_added;
+    unsigned done_pages; /* of a copy that was refused in the middle */
+    unsigned refusals;
+    jmp_buf out;
+} J;
+
+static _Noreturn void __attribute__((format(printf, 1, 2))) fail(const char *format, ...)
+{
+    va_list args;
+    int n = snprintf(J.result->why, sizeof J.result->why, "%s %llu, step %u: ", J.how,
+                     (unsigned long long)J.n, J.step);
+
+    va_start(args, format);
+    vsnprintf(J.result->why + n, sizeof J.result->why - (size_t)n, format, args);
+    va_end(args);
+    snprintf(J.result->scenario, sizeof J.result->scenario, "%s", J.scenario);
+    J.result->failed = true;
+    longjmp(J.out, 1);
+}
+
+/*
+ * Pages 0 to 3 lie in one leaf, 4 to 7 in the next, 16 and following below the next middle table,
+ * in every geometry; from page 0 to 4 is all that a leaf covers.
+ */
+static vaddr_t address_of(unsigned page)
+{
+    return ((vaddr_t)(page & 3) + ((vaddr_t)(page >> 2 & 3) << QUIRE_TABLE_SHIFT) +
+            ((vaddr_t)(page >> 4) << 2 * QUIRE_TABLE_SHIFT))
+           << QUIRE_PAGE_SHIFT;
+}
+
+/* ---- scenarios made at random ---------------------------------------------------------------- */
+
+/* What is mapped with which protection (0x80: mapped), so that every step made is one that
+ * succeeds. */
+struct plan {
+    uint64_t random;
+    bool live[SPACES];
+    uint8_t prot[SPACES][PAGES];
+    char *text;
+    size_t size, at;
+};
+
+static unsigned below(struct plan *p, unsigned n)
+{
+    return (unsigned)((test_random(&p->random) >> 32) * n >> 32);
+}
+
+static void __attribute__((format(printf, 2, 3))) plan_put(struct plan *p, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    p->at += (size_t)vsnprintf(p->text + p->at, p->size - p->at, format, args);
+    va_end(args);
+}
+
+/* Mostly the first leaves, so that steps meet. */
+static unsigned plan_page(struct plan *p)
+{
+    return below(p, 3) ? below(p, 6) : below(p, 4) ? 14 + below(p, 6) : below(p, PAGES);
+}
+
+static unsigned plan_count(struct plan *p, unsigned page)
+{
+    static const unsigned counts[] = {1, 1, 2, 3, 4, 4, 8, 16, 32, 64};
+    unsigned n = counts[below(p, sizeof counts / sizeof counts[0])];
+
+    return n < PAGES - page ? n : PAGES - page;
+}
+
+static void plan_range(struct plan *p, unsigned s)
+{
+    static const unsigned prots[] = {3, 3, 3, 1, 0, 5, 7};
+    unsigned page = plan_page(p), count = plan_count(p, page), mapped = 0;
+    unsigned prot = prots[below(p, 7)];
+    char kind;
+
+    for (unsigned i = 0; i < count; i++)
+        mapped += p->prot[s][page + i] != 0;
+    if (mapped == count && below(p, 4))
+        kind = 'p';
+    else
+        kind = mapped == 0 ? 'm' : 'u';
+    memset(&p->prot[s][page], kind == 'u' ? 0 : (int)(0x80 | prot), count);
+    plan_put(p, "%c %c %u %u", kind, 'A' + s, page, count);
+    plan_put(p, kind == 'u' ? "; " : " %u; ", prot);
+}
+
+static void plan_access(struct plan *p, unsigned s)
+{
+    unsigned page = plan_page(p), prot = p->prot[s][page];
+
+    if (prot & QUIRE_WRITE && below(p, 4))
+        plan_put(p, "w %c %u; ", 'A' + s, page);
+    else if (prot & QUIRE_EXEC)
+        plan_put(p, "x %c %u; ", 'A' + s, page);
+    else if (prot & QUIRE_READ)
+        plan_put(p, "r %c %u; ", 'A' + s, page);
+}
+
+static void plan_fork(struct plan *p, unsigned s)
+{
+    for (unsigned child = 0; child < SPACES; child++) {
+        if (p->live[child])
+            continue;
+        p->live[child] = true;
+        memcpy(p->prot[child], p->prot[s], PAGES);
+        plan_put(p, "f %c %c; ", 'A' + s, 'A' + child);
+        return;
+    }
+}
+
+static void plan_make(uint64_t seed, char *text, size_t size)
+{
+    struct plan p = {.random = seed, .text = text, .size = size};
+
+    p.live[0] = true;
+    memset(p.prot[0], 0x80 | 3, PAGES);
+    plan_put(&p, "c A; m A 0 64 3; w A 0; w A 1; ");
+    for (unsigned i = 0; i < STEPS_MADE; i++) {
+        unsigned s = below(&p, SPACES), n = below(&p, 20);
+
+        while (!p.live[s])
+            s = (s + 1) % SPACES;
+        if (n < 10)
+            plan_access(&p, s);
+        else if (n < 15)
+            plan_range(&p, s);
+        else if (n < 18)
+            plan_fork(&p, s);
+        else if (n < 19) {
+            unsigned others = 0;
+            for (unsigned o = 0; o < SPACES; o++)
+                others += o != s && p.live[o];
+            if (others == 0)
+                continue;
+            p.live[s] = false;
+            plan_put(&p, "d %c; ", 'A' + s);
+        }
+    }
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+/* The next step of the text; false: there is none. */
+static bool step_read(const char **text, struct step *s)
+{
+    unsigned numbers[3] = {0};
+    unsigned n = 0;
+
+    *s = (struct step){0};
+    for (; **text && **text != ';'; ++*text) {
+        char c = **text;
+
+        if (c == ' ')
+            continue;
+        if (!s->kind)
+            s->kind = c;
+        else if (c >= 'A' && c <= 'F' && (*text)[-1] == ' ' && n == 0 && (*text)[-2] == s->kind)
+            s->space = (unsigned)(c - 'A');
+        else if (c >= 'A' && c <= 'F')
+            numbers[n++] = (unsigned)(c - 'A');
+        else {
+            while (**text >= '0' && **text <= '9')
+                numbers[n] = numbers[n] * 10 + (unsigned)(*(*text)++ - '0');
+            --*text;
+            n++;
+        }
+    }
+    *text += **text == ';';
+    s->a = numbers[0];
+    s->b = numbers[1];
+    s->c = numbers[2];
+    return s->kind != 0;
+}
+
+static enum quire_status do_copy(const struct step *s)
+{
+    unsigned char bytes[BULK];
+    vaddr_t from = address_of(s->a) + QUIRE_PAGE_SIZE / 2 + (vaddr_t)J.done_pages * QUIRE_PAGE_SIZE;
+    size_t length = (size_t)(s->b - J.done_pages) * QUIRE_PAGE_SIZE, done = 0;
+    enum quire_status status;
+
+    memset(bytes, (int)(s->space * 50 + J.step), sizeof bytes);
+    if (length == 0)
+        return QUIRE_OK;
+    /* In pieces of a page, so that what was done before a refusal is known by the page. */
+    for (; J.done_pages < s->b; J.done_pages++, from += QUIRE_PAGE_SIZE) {
+        status = s->kind == 'W'
+                     ? quire_write(J.space[s->space], from, bytes, QUIRE_PAGE_SIZE, &done)
+                     : quire_read(J.space[s->space], from, bytes, QUIRE_PAGE_SIZE, &done);
+        if (status != QUIRE_OK)
+            return status;
+    }
+    J.done_pages = 0;
+    return QUIRE_OK;
+}
+
+static enum quire_status do_access(const struct step *s)
+{
+    struct soft_cpu *cpu = J.world.cpu[s->space];
+    uint64_t value = (uint64_t)(J.step + 1) << 8 | s->space;
+
+    switch (s->kind) {
+    case 'w': return soft_store(cpu, address_of(s->a), &value, sizeof value);
+    case 'r': return soft_load(cpu, address_of(s->a), &value, sizeof value);
+    default: return soft_fetch(cpu, address_of(s->a), NULL);
+    }
+}
+
+static enum quire_status do_space(const struct step *s)
+{
+    unsigned made = s->kind == 'f' ? s->a : s->space;
+    enum quire_status status = QUIRE_OK;
+
+    if (s->kind == 'd') {
+        soft_cpu_run(J.world.cpu[made], J.world.q, NULL);
+        quire_space_destroy(J.space[made]);
+        J.space[made] = NULL;
+        return status;
+    }
+    status = s->kind == 'f' ? quire_space_fork(J.space[s->space], &J.space[made])
+                            : quire_space_create(J.world.q, &J.space[made]);
+    if (status == QUIRE_OK)
+        soft_cpu_run(J.world.cpu[made], J.world.q, J.space[made]);
+    return status;
+}
+
+static enum quire_status do_frame(const struct step *s)
+{
+    if (s->kind == 'g') {
+        quire_frame_give(J.world.q, J.taken[--J.taken_count]);
+        return QUIRE_OK;
+    }
+    enum quire_status status = quire_frame_take(J.world.q, &J.taken[J.taken_count]);
+    J.taken_count += status == QUIRE_OK;
+    return status;
+}
+
+static enum quire_status step_do(const struct step *s)
+{
+    vaddr_t at = address_of(s->a);
+    uint64_t length = address_of(s->a + s->b) - at;
+
+    switch (s->kind) {
+    case 'c':
+    case 'f':
+    case 'd': return do_space(s);
+    case 'm': return quire_map(J.space[s->space], &at, length, s->c, QUIRE_MAP_FIXED);
+    case 'u': return quire_unmap(J.space[s->space], at, length);
+    case 'p': return quire_protect(J.space[s->space], at, length, s->c);
+    case 'w':
+    case 'r':
+    case 'x': return do_access(s);
+    case 'W':
+    case 'R': return do_copy(s);
+    case 't':
+    case 'g': return do_frame(s);
+    default: fail("no step is called %c", s->kind);
+    }
+}
+
+/* ---- comparing ------------------------------------------------------------------------------- */
+
+static void audit(void)
+{
+    if (test_world_findings(&J.world) || J.world.machine->violations)
+        fail("audit: %s", J.world.report);
+}
+
+static uint64_t frames_free(void)
+{
+    struct quire_stats stats;
+
+    quire_stats(J.world.q, &stats);
+    return stats.frames_free;
+}
+
+static const unsigned char *page_bytes(unsigned s, unsigned page)
+{
+    static const unsigned char zeros[QUIRE_PAGE_SIZE];
+    struct quire_page p;
+
+    if (!J.space[s])
+        return zeros;
+    quire_page(J.space[s], address_of(page), &p);
+    if (p.kind == QUIRE_PAGE_EMPTY)
+        return zeros;
+    return J.world.frames + ((size_t)(p.pfn - J.world.config.first_frame) << QUIRE_PAGE_SHIFT);
+}
+
+static void compare_end(bool first)
+{
+    for (unsigned s = 0; s < SPACES; s++) {
+        for (unsigned page = 0; page < PAGES; page++) {
+            if (first)
+                memcpy(J.bytes[s][page], page_bytes(s, page), QUIRE_PAGE_SIZE);
+            else if (memcmp(J.bytes[s][page], page_bytes(s, page), QUIRE_PAGE_SIZE) != 0)
+                fail("page %u of %c is not what it was without failures", page, 'A' + (int)s);
+        }
+    }
+    for (unsigned s = 0; s < SPACES; s++) {
+        if (J.space[s])
+            do_space(&(struct step){.kind = 'd', .space = s});
+    }
+    while (J.taken_count > 0)
+        quire_frame_give(J.world.q, J.taken[--J.taken_count]);
+    audit();
+    /* The zero page is the one frame that stays. */
+    if (frames_free() + 1 != J.frames_added)
+        fail("%llu of %u frames are free in the end", (unsigned long long)frames_free(),
+             J.frames_added);
+}
+
+/* ---- runs ------------------------------------------------------------------------------------ */
+
+static void more_frames(void)
+{
+    if (J.frames_added == FRAMES)
+        return;
+    if (quire_add_frames(J.world.q, J.world.config.first_frame + J.frames_added,
+                         FRAMES - J.frames_added) != QUIRE_OK)
+        fail("frames can not be added");
+    J.frames_added = FRAMES;
+}
+
+/* Cutting a range may take from the reserve, so without one it is refused as well. */
+static bool is_urgent(const struct step *s) { return s->kind == 'u' || s->kind == 'p'; }
+
+static void reserve_check(const struct step *s)
+{
+    if (!is_urgent(s) || J.world.options.reserve == 0)
+        return;
+    J.world.q->frames.reserve = 0;
+    if (step_do(s) != QUIRE_NO_MEMORY)
+        fail("it was refused, and the reserve was enough for it");
+    J.world.q->frames.reserve = J.world.options.reserve;
+}
+
+/* A step, and where it is refused, that nothing has changed, and that it can be done after that. */
+static void step_run(const struct step *s)
+{
+    static struct canon before, after;
+    uint64_t free_before = frames_free();
+    enum quire_status status;
+    bool copy = s->kind == 'W' || s->kind == 'R';
+
+    canon_write(&before, J.world.q, J.space, SPACES, CANON_EXACT_VALUES | CANON_NO_HARDWARE);
+    status = step_do(s);
+    audit();
+    if (status == QUIRE_OK) {
+        /* What does not free memory in the end leaves the reserve alone. */
+        if (!is_urgent(s) && frames_free() < free_before && frames_free() < J.world.options.reserve)
+            fail("it took from the reserve");
+        return;
+    }
+    J.refusals++;
+    J.result->failures++;
+    if (status == QUIRE_TOO_MANY_SPACES ? test_failure.failed == 0 : status != QUIRE_NO_MEMORY)
+        fail("%s", quire_status_name(status));
+    canon_write(&after, J.world.q, J.space, SPACES, CANON_EXACT_VALUES | CANON_NO_HARDWARE);
+    if (!copy && (before.size != after.size || memcmp(before.bytes, after.bytes, before.size) != 0))
+        fail("it was refused, and the state is another");
+    if (!copy && frames_free() != free_before)
+        fail("it was refused, and %llu frames are free, not %llu",
+             (unsigned long long)frames_free(), (unsigned long long)free_before);
+    test_failure.at = 0;
+    if (test_failure.failed == 0) {
+        reserve_check(s);
+        more_frames();
+    }
+    status = step_do(s);
+    if (status != QUIRE_OK)
+        fail("%s when tried again with memory", quire_status_name(status));
+    audit();
+}
+
+static void run(uint32_t frames, uint32_t reserve, uint64_t fail_at, bool from_then_on)
+{
+    const char *text = J.scenario;
+    struct step s;
+
+    test_world_create(&J.world, &(struct test_options){.frames = FRAMES,
+                                                       .max_spaces = SPACES,
+                                                       .cpus = SPACES,
+                                                       .held = 64,
+                                                       .reserve = reserve,
+                                                       .no_frames = true});
+    J.world.quiet = true;
+    memset(J.space, 0, sizeof J.space);
+    J.taken_count = J.step = J.refusals = J.done_pages = 0;
+    J.frames_added = frames;
+    if (quire_add_frames(J.world.q, J.world.config.first_frame, frames) != QUIRE_OK)
+        fail("frames can not be added");
+    test_failure_set(fail_at, from_then_on, 0);
+    for (; step_read(&text, &s); J.step++)
+        step_run(&s);
+    J.result->runs++;
+}
+
+static void run_again(uint32_t frames, uint32_t reserve, uint64_t fail_at, bool from_then_on)
+{
+    run(frames, reserve, fail_at, from_then_on);
+    compare_end(false);
+    test_world_destroy(&J.world);
+}
+
+/* Every number of frames, up to the first that is enough. */
+static void frames_run(const char *how, uint32_t reserve)
+{
+    J.how = how;
+    for (J.n = 1; J.n < FRAMES; J.n++) {
+        run_again((uint32_t)J.n, reserve, 0, false);
+        if (J.refusals == 0)
+            return;
+    }
+    fail("no number of frames is enough");
+}
+
+static void scenario_run(void)
+{
+    uint64_t passages;
+
+    J.how = "undisturbed";
+    J.n = 0;
+    run(FRAMES, 0, 0, false);
+    passages = test_failure.passed;
+    compare_end(true);
+    test_world_destroy(&J.world);
+    J.result->passages += passages;
+    for (J.n = 1; J.n <= passages; J.n++) {
+        J.how = "failure once at passage";
+        run_again(FRAMES, 0, J.n, false);
+        if (J.refusals == 0)
+            fail("nothing was refused");
+        J.how = "failure from passage";
+        run_again(FRAMES, 0, J.n, true);
+    }
+    frames_run("frames", 0);
+    frames_run("frames (4 in reserve)", 4);
+}
+
+static void on_signal(int number)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    signal(number, SIG_DFL);
+    fail("%s", number == SIGALRM ? "an operation does not end" : "core crashed");
+}
+
+void inject_run(const struct inject_options *options, struct inject_result *result)
+{
+    static char text[TEXT_MAX];
+    static const char *const names[QI_SITE_COUNT] = {"FAULT", "SPACE_ROOT", "SPACE_RECORD",
+                                                     "NODE",  "RANGE",      "TAKE"};
+    jmp_buf panic;
+
+    J = (struct inject){.result = result};
+    *result = (struct inject_result){0};
+    memset(test_failure.by_site, 0, sizeof test_failure.by_site);
+    signal(SIGALRM, on_signal);
+#ifndef __SANITIZE_ADDRESS__
+    signal(SIGSEGV, on_signal);
+#endif
+    if (setjmp(J.out) == 0) {
+        if (setjmp(panic) != 0)
+            fail("panic: %s", test_panic_text);
+        test_panic_catch = &panic;
+        for (unsigned i = 0; i < SCENARIOS + options->random && !options->scenario; i++) {
+            J.scenario = i < SCENARIOS ? scenarios[i] : text;
+            if (i >= SCENARIOS)
+                plan_make(i, text, sizeof text);
+            alarm(200);
+            scenario_run();
+        }
+        if (options->scenario) {
+            J.scenario = options->scenario;
+            scenario_run();
+        }
+        for (unsigned i = 0; i < QI_SITE_COUNT && !options->scenario; i++) {
+            result->by_site[i] = test_failure.by_site[i];
+            if (test_failure.failed_by_site[i] == 0)
+                fail("site %s never failed", names[i]);
+        }
+    }
+    alarm(0);
+    test_panic_catch = NULL;
+    test_failure_set(0, false, 0);
+    result->scenarios = options->scenario ? 1 : SCENARIOS + options->random;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The model as a program.
+ *
+ *   model [--ops N]               worlds with the seeds 1, 2, 3 ..., until N operations have been
+ * done model --seed S [--ops N]      the world with that seed alone model --canary N ... with
+ * deliberate bug N of core/hook.h
+ *
+ * The line of a failure has the seed that reruns it.
+ */
+#include "model.h"
+
+#include "hook.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPS_A_WORLD = 5000 };
+
+int main(int argc, char **argv)
+{
+    static struct model_result r;
+    uint64_t ops = 100000, seed = 0, worlds = 0;
+
+    bool trace = argc > 1 && !strcmp(argv[argc - 1], "--trace");
+
+    for (int i = 1; i + 1 < argc; i += 2) {
+        uint64_t value = strtoull(argv[i + 1], NULL, 0);
+
+        if (!strcmp(argv[i], "--ops"))
+            ops = value;
+        else if (!strcmp(argv[i], "--seed"))
+            seed = value;
+        else if (!strcmp(argv[i], "--canary"))
+            qi_test_canary = (enum qi_canary)value;
+        else
+            return fprintf(stderr, "model: what is %s?\n", argv[i]), 2;
+    }
+    for (uint64_t s = seed ? seed : 1; r.ops < ops && !r.failed; s++, worlds++) {
+        struct model_options o = {.seed = s, .ops = OPS_A_WORLD, .trace = trace};
+
+        model_run(&o, &r);
+        if (r.failed) {
+            fprintf(stderr, "FAILED model: %s; again: %s --seed %llu\n", r.why, argv[0],
+                    (unsigned long long)s);
+            return 1;
+        }
+        if (seed)
+            break;
+    }
+    printf("model: ok (%llu operations in %llu worlds: %llu done, %llu refused, %llu without "
+           "memory of which "
+           "%llu injected; %llu must succeed, %llu within others, %llu forks, %llu copies, %llu "
+           "reuses, %llu audits, "
+           "%llu bytes compared)\n",
+           (unsigned long long)r.ops, (unsigned long long)worlds, (unsigned long long)r.ok,
+           (unsigned long long)r.refused, (unsigned long long)r.no_memory,
+           (unsigned long long)r.injected, (unsigned long long)r.must_succeed,
+           (unsigned long long)r.within, (unsigned long long)r.forks, (unsigned long long)r.copies,
+           (unsigned long long)r.reuses, (unsigned long long)r.audits, (unsigned long long)r.bytes);
+    return 0;
+}

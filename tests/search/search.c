@@ -1,0 +1,709 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every sequence of operations, in a world so small that its states can be remembered.
+ *
+ * The world: micro geometry (3 levels, 4 entries a table, 64-byte pages), three spaces A, B, C,
+ * and three pages that are touched: 0 and 1 in one leaf, 2 in a leaf under another upper table.  A
+ * starts with one writable region over everything, so that ranges can cover a page, a leaf, an
+ * upper table or the root.
+ *
+ * The search is breadth first, so the sequence that it prints is as short as any that fails.  A
+ * state is remembered as 64 bits of its canonical form (canon.h), the smallest over all ways to
+ * exchange the spaces. It is not kept: a state is made again by running the operations that led to
+ * it, which takes a few microseconds and four bytes of memory instead of a copy of the world; and
+ * then every operation is tried from a snapshot of it.
+ *
+ * After each operation:
+ *   status     what the oracle (protections and values of each space) says
+ *   audit      quire_check finds nothing
+ *   TLBs       soft_check finds nothing: all that is still held is justified by the tables
+ *   contents   each touched page of each space, by its frame, is the oracle's; no right exceeds the
+ * region's and for each new state, once: after every space has been destroyed all frames are free
+ * again.
+ *
+ * TLBs.  Each space runs on a CPU of its own.  Before each operation every CPU is given everything
+ * that the tables allow at that moment (what a processor may fetch by speculation): all pages and
+ * all pointers to tables.  So a flush that is missing is always seen, and what TLBs hold follows
+ * from the tables and adds no states.
+ *
+ * Each write stores a value never used before.
+ */
+#define _GNU_SOURCE
+#include "search.h"
+
+#include "canon.h"
+#include "tlb.h"
+#include "world.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SPACES = 3, PAGES = 64, TOUCHED = 3, OPS_MAX = 256, STATES_DEFAULT = 24 * 1000 * 1000 };
+enum { MET = 1 << 20 };
+
+static const unsigned touched[TOUCHED] = {0, 1, 16};
+
+struct range {
+    const char *name;
+    unsigned first, count; /* pages */
+};
+enum { PAGE_0, PAGE_1, PAGE_2, LEAF, UPPER, ALL, RANGES };
+static const struct range ranges[RANGES] = {
+    {"0", 0, 1}, {"1", 1, 1}, {"2", 16, 1}, {"leaf", 0, 4}, {"upper", 0, 16}, {"all", 0, 64},
+};
+
+enum op_kind { OP_READ, OP_WRITE, OP_FETCH, OP_FORK, OP_EXIT, OP_PROTECT, OP_UNMAP, OP_MAP };
+
+struct op {
+    enum op_kind kind;
+    unsigned space, other; /* other: of the child */
+    unsigned range;
+    uint32_t prot;
+    char name[32];
+};
+
+struct oracle {
+    bool live[SPACES];
+    uint8_t mapped[SPACES][PAGES];
+    uint8_t prot[SPACES][PAGES];
+    uint32_t value[SPACES][TOUCHED];
+    uint32_t next_value;
+};
+
+/* How a state came to be: the state before, and the operation. */
+struct node {
+    uint32_t parent;
+    uint8_t op;
+};
+
+/* The hash of a form with the spaces in the order A, B, C, and the least over all orders. */
+struct met {
+    uint64_t plain, least;
+};
+
+static struct search {
+    const struct search_options *options;
+    struct search_result *result;
+    struct op ops[OPS_MAX];
+    unsigned op_count;
+    struct test_world world;
+    struct quire_space *space[SPACES];
+    struct oracle oracle;
+    uint32_t frames_at_start;
+    /* The start, and the state that is being expanded. */
+    unsigned char *start_block, *block;
+    struct quire_space *start_space[SPACES], *block_space[SPACES];
+    struct oracle start_oracle, block_oracle;
+    /* What is remembered. */
+    struct node *nodes;
+    uint64_t *seen; /* open hash table, 0: free */
+    uint32_t node_count, node_max;
+    uint64_t seen_mask;
+    struct met *met; /* a cache, for most states are met many times */
+    /* Where we are, for whoever has to report a failure. */
+    uint32_t at_node;
+    int at_op; /* -1: none */
+    struct op *replaying[SEARCH_TEXT_MAX / 8];
+    int replayed;
+    jmp_buf out;
+} S;
+
+/* ---- operations ------------------------------------------------------------------------------ */
+
+static const char *prot_name(uint32_t prot)
+{
+    switch (prot) {
+    case QUIRE_NONE: return "NONE";
+    case QUIRE_READ: return "RO";
+    case QUIRE_READ | QUIRE_EXEC: return "RX";
+    default: return "RW";
+    }
+}
+
+static void op_add(enum op_kind kind, unsigned space, unsigned other, unsigned range, uint32_t prot)
+{
+    static const char *const names[] = {"read", "write",   "fetch", "fork",
+                                        "exit", "protect", "unmap", "map"};
+    struct op *op = &S.ops[S.op_count++];
+    int n;
+
+    if (S.op_count > OPS_MAX)
+        abort();
+    *op = (struct op){.kind = kind, .space = space, .other = other, .range = range, .prot = prot};
+    n = snprintf(op->name, sizeof op->name, "%s(%c", names[kind], 'A' + (int)space);
+    if (kind == OP_FORK)
+        n += snprintf(op->name + n, sizeof op->name - n, "->%c", 'A' + (int)other);
+    else if (kind != OP_EXIT)
+        n += snprintf(op->name + n, sizeof op->name - n, ",%s", ranges[range].name);
+    if (kind == OP_PROTECT)
+        n += snprintf(op->name + n, sizeof op->name - n, ",%s", prot_name(prot));
+    snprintf(op->name + n, sizeof op->name - n, ")");
+}
+
+static void ops_make(bool wide)
+{
+    const uint32_t rw = QUIRE_READ | QUIRE_WRITE, rx = QUIRE_READ | QUIRE_EXEC;
+
+    S.op_count = 0;
+    for (unsigned s = 0; s < SPACES; s++) {
+        for (unsigned r = PAGE_0; r <= PAGE_2; r++) {
+            op_add(OP_READ, s, 0, r, 0);
+            op_add(OP_WRITE, s, 0, r, 0);
+        }
+        for (unsigned o = 0; o < SPACES; o++) {
+            if (o != s)
+                op_add(OP_FORK, s, o, 0, 0);
+        }
+        op_add(OP_EXIT, s, 0, 0, 0);
+        op_add(OP_PROTECT, s, 0, PAGE_0, QUIRE_READ);
+        op_add(OP_PROTECT, s, 0, LEAF, rw);
+        op_add(OP_UNMAP, s, 0, PAGE_0, 0);
+        op_add(OP_MAP, s, 0, PAGE_0, rw);
+        if (!wide) {
+            op_add(OP_PROTECT, s, 0, LEAF, QUIRE_NONE);
+            continue;
+        }
+        op_add(OP_FETCH, s, 0, PAGE_0, 0);
+        op_add(OP_PROTECT, s, 0, PAGE_0, QUIRE_NONE);
+        op_add(OP_PROTECT, s, 0, PAGE_0, rx);
+        op_add(OP_PROTECT, s, 0, PAGE_0, rw);
+        op_add(OP_PROTECT, s, 0, LEAF, QUIRE_NONE);
+        op_add(OP_PROTECT, s, 0, LEAF, rx);
+        op_add(OP_PROTECT, s, 0, UPPER, QUIRE_NONE);
+        op_add(OP_PROTECT, s, 0, UPPER, QUIRE_READ);
+        op_add(OP_PROTECT, s, 0, PAGE_2, QUIRE_READ);
+        op_add(OP_PROTECT, s, 0, ALL, QUIRE_NONE);
+        op_add(OP_PROTECT, s, 0, ALL, rw);
+        op_add(OP_UNMAP, s, 0, LEAF, 0);
+        op_add(OP_UNMAP, s, 0, PAGE_2, 0);
+        op_add(OP_MAP, s, 0, PAGE_2, rw);
+    }
+}
+
+/* ---- failing --------------------------------------------------------------------------------- */
+
+static void sequence_write(char *to, size_t size)
+{
+    uint32_t chain[256];
+    unsigned n = 0;
+    size_t at = 0;
+
+    to[0] = 0;
+    for (int i = 0; i < S.replayed; i++)
+        at += (size_t)snprintf(to + at, size - at, "%s ", S.replaying[i]->name);
+    for (uint32_t node = S.at_node; node != 0 && n < 256; node = S.nodes[node].parent)
+        chain[n++] = node;
+    while (n > 0 && at < size)
+        at += (size_t)snprintf(to + at, size - at, "%s ", S.ops[S.nodes[chain[--n]].op].name);
+    if (S.at_op >= 0 && at < size)
+        snprintf(to + at, size - at, "%s", S.ops[S.at_op].name);
+}
+
+static _Noreturn void fail(const char *why, const char *detail)
+{
+    S.result->failed = true;
+    snprintf(S.result->why, sizeof S.result->why, "%s%s%s", why, detail[0] ? ": " : "", detail);
+    sequence_write(S.result->sequence, sizeof S.result->sequence);
+    longjmp(S.out, 1);
+}
+
+/* A crash or an endless loop inside core is a finding like another. */
+static void on_signal(int number)
+{
+    const char *what = number == SIGALRM ? "an operation does not end" : "core crashed";
+
+    signal(number, SIG_DFL);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    fail(what, "");
+}
+
+/* ---- the world ------------------------------------------------------------------------------- */
+
+static vaddr_t address_of(unsigned page) { return (vaddr_t)page << QUIRE_PAGE_SHIFT; }
+
+/* Give the space's CPU all that its tables allow now: pages, and pointers to tables. */
+static void tlb_fill_space(unsigned s)
+{
+    struct soft_cpu *cpu = S.world.cpu[s];
+    const pfn_t root = quire_space_root(S.space[s]);
+
+    soft_tlb_flush_space(cpu, S.space[s]);
+    for (unsigned i = 0; i < TOUCHED; i++) {
+        vaddr_t address = address_of(touched[i]);
+        struct soft_path path = {root, QUIRE_LEVELS, true, true};
+
+        while (path.level > 0) {
+            entry_t *slot = soft_step(S.world.machine, &path, address);
+
+            if (!slot)
+                break;
+            if (path.level > 0) {
+                soft_tlb_keep(cpu, address, &path);
+                continue;
+            }
+            *slot |= ENTRY_ACCESSED;
+            path.write = path.write && (*slot & ENTRY_DIRTY);
+            soft_tlb_fill(cpu, address, &path);
+        }
+    }
+}
+
+static void settle(void)
+{
+    for (unsigned s = 0; s < SPACES; s++) {
+        if (S.oracle.live[s])
+            tlb_fill_space(s);
+    }
+}
+
+static bool op_enabled(const struct op *op)
+{
+    if (!S.oracle.live[op->space])
+        return false;
+    if (op->kind != OP_FORK)
+        return true;
+    /* The lowest free place: another one differs by a name. */
+    for (unsigned s = 0; s < op->other; s++) {
+        if (!S.oracle.live[s])
+            return false;
+    }
+    return !S.oracle.live[op->other];
+}
+
+static enum quire_status access_expected(const struct op *op, uint32_t access)
+{
+    unsigned page = ranges[op->range].first;
+
+    if (!S.oracle.mapped[op->space][page])
+        return QUIRE_NOT_MAPPED;
+    return S.oracle.prot[op->space][page] & access ? QUIRE_OK : QUIRE_PROTECTED;
+}
+
+static bool range_mapped(const struct op *op, bool whole)
+{
+    const struct range *r = &ranges[op->range];
+    unsigned mapped = 0;
+
+    for (unsigned p = r->first; p < r->first + r->count; p++)
+        mapped += S.oracle.mapped[op->space][p];
+    return whole ? mapped == r->count : mapped > 0;
+}
+
+static void oracle_range(const struct op *op)
+{
+    const struct range *r = &ranges[op->range];
+
+    for (unsigned p = r->first; p < r->first + r->count; p++) {
+        if (op->kind != OP_PROTECT)
+            S.oracle.mapped[op->space][p] = op->kind == OP_MAP;
+        S.oracle.prot[op->space][p] = op->kind == OP_UNMAP ? 0 : (uint8_t)op->prot;
+    }
+    for (unsigned t = 0; op->kind != OP_PROTECT && t < TOUCHED; t++) {
+        if (touched[t] - r->first < r->count)
+            S.oracle.value[op->space][t] = 0;
+    }
+}
+
+static enum quire_status do_access(const struct op *op, enum quire_status *wanted)
+{
+    struct soft_cpu *cpu = S.world.cpu[op->space];
+    vaddr_t address = address_of(ranges[op->range].first);
+    uint32_t *value = &S.oracle.value[op->space][op->range], seen = 0;
+    enum quire_status status;
+
+    if (op->kind == OP_WRITE) {
+        uint32_t fresh = ++S.oracle.next_value;
+
+        *wanted = access_expected(op, QUIRE_WRITE);
+        status = soft_store(cpu, address, &fresh, sizeof fresh);
+        if (status == QUIRE_OK)
+            *value = fresh;
+        return status;
+    }
+    if (op->kind == OP_FETCH) {
+        *wanted = access_expected(op, QUIRE_EXEC);
+        return soft_fetch(cpu, address, NULL);
+    }
+    *wanted = access_expected(op, QUIRE_READ);
+    status = soft_load(cpu, address, &seen, sizeof seen);
+    if (status == QUIRE_OK && seen != *value)
+        fail("a load reads what was not written there", "");
+    return status;
+}
+
+static enum quire_status do_fork(const struct op *op)
+{
+    enum quire_status status = quire_space_fork(S.space[op->space], &S.space[op->other]);
+
+    if (status != QUIRE_OK)
+        return status;
+    S.oracle.live[op->other] = true;
+    memcpy(S.oracle.mapped[op->other], S.oracle.mapped[op->space], PAGES);
+    memcpy(S.oracle.prot[op->other], S.oracle.prot[op->space], PAGES);
+    memcpy(S.oracle.value[op->other], S.oracle.value[op->space], sizeof S.oracle.value[0]);
+    soft_cpu_run(S.world.cpu[op->other], S.world.q, S.space[op->other]);
+    return status;
+}
+
+static void do_exit(unsigned s)
+{
+    soft_cpu_run(S.world.cpu[s], S.world.q, NULL);
+    quire_space_destroy(S.space[s]);
+    S.space[s] = NULL;
+    S.oracle.live[s] = false;
+    memset(S.oracle.mapped[s], 0, PAGES);
+    memset(S.oracle.prot[s], 0, PAGES);
+    memset(S.oracle.value[s], 0, sizeof S.oracle.value[s]);
+}
+
+/* Do it, to the manager and to the oracle; the status is compared. */
+static void op_do(const struct op *op)
+{
+    const struct range *r = &ranges[op->range];
+    struct quire_space *space = S.space[op->space];
+    vaddr_t address = address_of(r->first);
+    uint64_t length = (uint64_t)r->count << QUIRE_PAGE_SHIFT;
+    enum quire_status status = QUIRE_OK, wanted = QUIRE_OK;
+    char text[96];
+
+    switch (op->kind) {
+    case OP_READ:
+    case OP_WRITE:
+    case OP_FETCH: status = do_access(op, &wanted); break;
+    case OP_FORK: status = do_fork(op); break;
+    case OP_EXIT: do_exit(op->space); break;
+    case OP_PROTECT:
+        wanted = range_mapped(op, true) ? QUIRE_OK : QUIRE_NOT_MAPPED;
+        status = quire_protect(space, address, length, op->prot);
+        break;
+    case OP_UNMAP: status = quire_unmap(space, address, length); break;
+    case OP_MAP:
+        wanted = range_mapped(op, false) ? QUIRE_OVERLAPS : QUIRE_OK;
+        status = quire_map(space, &address, length, op->prot, QUIRE_MAP_FIXED);
+        break;
+    }
+    if (status != wanted) {
+        snprintf(text, sizeof text, "%s, not %s", quire_status_name(status),
+                 quire_status_name(wanted));
+        fail("wrong status", text);
+    }
+    if (status == QUIRE_OK && op->kind >= OP_PROTECT)
+        oracle_range(op);
+}
+
+/* ---- checks ---------------------------------------------------------------------------------- */
+
+static void page_check(unsigned s, unsigned t)
+{
+    static const unsigned char zeros[QUIRE_PAGE_SIZE];
+    struct quire_page page;
+    const unsigned char *bytes = zeros;
+    uint32_t prot = S.oracle.prot[s][touched[t]], wanted = S.oracle.value[s][t], value;
+    const char text[] = {
+        'p', 'a', 'g', 'e', ' ', (char)('0' + t), ' ', 'o', 'f', ' ', (char)('A' + s), 0};
+
+    quire_page(S.space[s], address_of(touched[t]), &page);
+    if (page.kind != QUIRE_PAGE_EMPTY)
+        bytes = soft_frame(S.world.machine, page.pfn);
+    memcpy(&value, bytes, sizeof value);
+    if (value != wanted || memcmp(bytes + sizeof value, zeros, sizeof zeros - sizeof value) != 0)
+        fail("wrong content", text);
+    if ((page.readable && !(prot & QUIRE_READ)) || (page.writable && !(prot & QUIRE_WRITE)) ||
+        (page.executable && !(prot & QUIRE_EXEC)))
+        fail("the tables allow more than the region", text);
+    if (value != 0 && !page.dirty)
+        fail("a written page is not dirty", text);
+}
+
+static void checks(void)
+{
+    if (test_world_findings(&S.world) || S.world.machine->violations)
+        fail("audit", S.world.report);
+    for (unsigned s = 0; s < SPACES; s++) {
+        for (unsigned t = 0; S.oracle.live[s] && t < TOUCHED; t++)
+            page_check(s, t);
+    }
+}
+
+/* All gone: every frame but the zero page is free again. */
+static void end_check(void)
+{
+    for (unsigned s = 0; s < SPACES; s++) {
+        if (S.oracle.live[s])
+            do_exit(s);
+    }
+    if (test_world_findings(&S.world))
+        fail("audit after all have gone", S.world.report);
+    if (quire_free_frames(S.world.q) != S.frames_at_start)
+        fail("frames are missing after all spaces have gone", "");
+}
+
+/* ---- states ---------------------------------------------------------------------------------- */
+
+static uint64_t state_hash(void)
+{
+    static const uint8_t orders[6][SPACES] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                              {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    static struct canon form;
+    uint64_t least = UINT64_MAX;
+
+    canon_write(&form, S.world.q, S.space, SPACES, 0);
+    uint64_t plain = canon_hash(&form);
+    struct met *met = &S.met[plain & (MET - 1)];
+    if (met->plain == plain)
+        return met->least;
+    for (unsigned i = 0; i < 6; i++) {
+        struct quire_space *spaces[SPACES];
+        unsigned n = 0;
+        bool gap = false;
+
+        /* Live spaces first: the orders that differ only in where the empty places are give nothing
+         * new. */
+        for (unsigned k = 0; k < SPACES; k++) {
+            spaces[k] = S.space[orders[i][k]];
+            n += spaces[k] != NULL;
+            gap = gap || (spaces[k] && k >= n);
+        }
+        if (gap)
+            continue;
+        canon_write(&form, S.world.q, spaces, SPACES, 0);
+        uint64_t hash = canon_hash(&form);
+        if (hash < least)
+            least = hash;
+    }
+    *met = (struct met){plain, least ? least : 1};
+    return met->least;
+}
+
+/* True: it is new, and was remembered. */
+static bool remember(uint64_t hash)
+{
+    uint64_t i = hash & S.seen_mask;
+
+    for (; S.seen[i]; i = (i + 1) & S.seen_mask) {
+        if (S.seen[i] == hash)
+            return false;
+    }
+    S.seen[i] = hash;
+    return true;
+}
+
+static void keep(unsigned char *block, struct quire_space **space, struct oracle *oracle)
+{
+    test_world_snapshot(&S.world, block);
+    memcpy(space, S.space, sizeof S.space);
+    *oracle = S.oracle;
+}
+
+static void put_back(const unsigned char *block, struct quire_space *const *space,
+                     const struct oracle *oracle)
+{
+    test_world_restore(&S.world, block);
+    memcpy(S.space, space, sizeof S.space);
+    S.oracle = *oracle;
+}
+
+/* Make the state of a node again, from the start. */
+static void node_make_again(uint32_t node)
+{
+    uint8_t ops[256];
+    unsigned n = 0;
+
+    for (uint32_t i = node; i != 0; i = S.nodes[i].parent)
+        ops[n++] = S.nodes[i].op;
+    put_back(S.start_block, S.start_space, &S.start_oracle);
+    while (n > 0) {
+        op_do(&S.ops[ops[--n]]);
+        settle();
+    }
+}
+
+/* Try every operation from one state. */
+static void node_expand(uint32_t node)
+{
+    S.at_node = node;
+    S.at_op = -1;
+    node_make_again(node);
+    keep(S.block, S.block_space, &S.block_oracle);
+    end_check();
+    put_back(S.block, S.block_space, &S.block_oracle);
+    for (unsigned o = 0; o < S.op_count; o++) {
+        if (!op_enabled(&S.ops[o]))
+            continue;
+        S.at_op = (int)o;
+        op_do(&S.ops[o]);
+        checks();
+        settle();
+        S.result->transitions++;
+        if (remember(state_hash()) && S.node_count < S.node_max)
+            S.nodes[S.node_count++] = (struct node){node, (uint8_t)o};
+        put_back(S.block, S.block_space, &S.block_oracle);
+    }
+}
+
+/* ---- the search ------------------------------------------------------------------------------ */
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void *must_get(size_t count, size_t size)
+{
+    void *memory = calloc(count, size);
+
+    if (!memory)
+        abort();
+    return memory;
+}
+
+static void begin(const struct search_options *options, struct search_result *result)
+{
+    vaddr_t everything = 0;
+
+    S = (struct search){.options = options, .result = result, .at_op = -1};
+    *result = (struct search_result){0};
+    ops_make(options->wide);
+    test_world_create(
+        &S.world,
+        &(struct test_options){.frames = 64, .max_spaces = SPACES, .cpus = SPACES, .held = 16});
+    S.world.quiet = true;
+    S.frames_at_start = quire_free_frames(S.world.q);
+    if (quire_space_create(S.world.q, &S.space[0]) != QUIRE_OK)
+        abort();
+    S.oracle.live[0] = true;
+    soft_cpu_run(S.world.cpu[0], S.world.q, S.space[0]);
+    if (quire_map(S.space[0], &everything, PAGES << QUIRE_PAGE_SHIFT, QUIRE_READ | QUIRE_WRITE,
+                  QUIRE_MAP_FIXED) != QUIRE_OK)
+        abort();
+    memset(S.oracle.mapped[0], 1, PAGES);
+    memset(S.oracle.prot[0], QUIRE_READ | QUIRE_WRITE, PAGES);
+    S.start_block = must_get(1, S.world.block_size);
+    S.block = must_get(1, S.world.block_size);
+    settle();
+    keep(S.start_block, S.start_space, &S.start_oracle);
+    signal(SIGSEGV, on_signal);
+    signal(SIGBUS, on_signal);
+    signal(SIGFPE, on_signal);
+    signal(SIGALRM, on_signal);
+}
+
+static void end(void)
+{
+    alarm(0);
+    signal(SIGSEGV, SIG_DFL);
+    signal(SIGBUS, SIG_DFL);
+    signal(SIGFPE, SIG_DFL);
+    signal(SIGALRM, SIG_DFL);
+    test_panic_catch = NULL;
+    test_world_destroy(&S.world);
+    free(S.start_block);
+    free(S.block);
+    free(S.nodes);
+    free(S.seen);
+    free(S.met);
+}
+
+static void levels_run(double deadline)
+{
+    uint32_t next = 0;
+
+    S.nodes[S.node_count++] = (struct node){0, 0};
+    remember(state_hash());
+    for (unsigned depth = 1; next < S.node_count; depth++) {
+        uint32_t level_end = S.node_count;
+        char line[160];
+
+        for (; next < level_end; next++) {
+            if (depth > S.options->min_depth && (next & 15) == 0 && now() > deadline)
+                return;
+            if ((next & 4095) == 0)
+                alarm(60);
+            node_expand(next);
+        }
+        S.result->depth = depth;
+        snprintf(line, sizeof line, "depth %u: %u states, %llu transitions", depth, S.node_count,
+                 (unsigned long long)S.result->transitions);
+        if (S.options->progress)
+            S.options->progress(line);
+        if (S.node_count == S.node_max || depth == S.options->max_depth)
+            return;
+    }
+    S.result->closed = true;
+}
+
+void search_run(const struct search_options *options, struct search_result *result)
+{
+    jmp_buf panic;
+    uint32_t slots = 1024;
+
+    begin(options, result);
+    S.node_max = options->max_states ? options->max_states : STATES_DEFAULT;
+    while (slots < S.node_max * 2u)
+        slots *= 2;
+    S.seen_mask = slots - 1;
+    S.nodes = must_get(S.node_max, sizeof *S.nodes);
+    S.seen = must_get(slots, sizeof *S.seen);
+    S.met = must_get(MET, sizeof *S.met);
+    if (setjmp(S.out) == 0) {
+        if (setjmp(panic) != 0)
+            fail("panic", test_panic_text);
+        test_panic_catch = &panic;
+        levels_run(now() + options->seconds);
+    }
+    result->states = S.node_count;
+    end();
+}
+
+static struct op *op_named(const char *word, size_t length)
+{
+    for (unsigned o = 0; o < S.op_count; o++) {
+        if (strlen(S.ops[o].name) == length && !memcmp(S.ops[o].name, word, length))
+            return &S.ops[o];
+    }
+    return NULL;
+}
+
+bool search_replay(const struct search_options *options, const char *sequence,
+                   struct search_result *result)
+{
+    jmp_buf panic;
+    volatile bool known = true;
+
+    begin(options, result);
+    S.nodes = must_get(1, sizeof *S.nodes);
+    if (setjmp(S.out) == 0) {
+        if (setjmp(panic) != 0)
+            fail("panic", test_panic_text);
+        test_panic_catch = &panic;
+        alarm(60);
+        for (const char *word = sequence; *word && known;) {
+            size_t length = strcspn(word, " ");
+            struct op *op = op_named(word, length);
+
+            known = length == 0 || (op && op_enabled(op));
+            if (length > 0 && known) {
+                S.replaying[S.replayed++] = op;
+                op_do(op);
+                checks();
+                settle();
+                result->transitions++;
+            }
+            word += length + (word[length] == ' ');
+        }
+        if (known)
+            end_check();
+    }
+    end();
+    return known;
+}
