@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From the first C instruction to the first program, and the answers that quire asks of its host.
+ *
+ * Boot options: init=PATH (default /init, then /bin/sh), bench (the same as init=/bin/bench quiet),
+ * quiet, mem=MIB (use no more memory than this), conformance (run that suite and end), check (run
+ * the auditor at the end; what it finds fails the run). Whatever else holds a '=' goes into init's
+ * environment, as with Linux.
+ */
+#include "process.h"
+
+#include <quire/host.h>
+
+enum { WORDS_MAX = 32 };
+
+static char words[512];
+static const char *init_environment[WORDS_MAX + 3] = {"HOME=/",
+                                                      "PATH=/bin:/sbin:/usr/bin:/usr/sbin"};
+static const char *init_path;
+static bool quiet, check_at_end, conformance;
+
+/* ---- what quire asks ------------------------------------------------------------------------- */
+
+/* Nothing here can be paged out; a process that cannot get a frame dies of it (trap.c). */
+bool host_need_frames(void *host, uint32_t frames)
+{
+    (void)host;
+    (void)frames;
+    return false;
+}
+
+void host_wait(void *host, const uint32_t *key)
+{
+    (void)host;
+    (void)key;
+}
+
+void host_wake(void *host, const uint32_t *key)
+{
+    (void)host;
+    (void)key;
+}
+
+void host_report(void *host, const char *line)
+{
+    (void)host;
+    kprintf("quire: check: %s\n", line);
+}
+
+void host_panic(const char *what, const char *file, int line)
+{
+    panic("%s, %s:%d", what, file, line);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+void kernel_end(bool success)
+{
+    unsigned found = 0;
+
+    if (check_at_end) {
+        found = quire_check(quire);
+        kprintf("quire: check: %u findings\n", found);
+    }
+    machine_exit(success && found == 0 ? EXIT_OK : EXIT_FAILED);
+}
+
+/* ---- boot ------------------------------------------------------------------------------------ */
+
+static void bench_choose(void)
+{
+    init_path = "/bin/bench";
+    quiet = true;
+}
+
+static void options_read(void)
+{
+    unsigned count = 2;
+    char *s = words;
+
+    strlcpy(words, kernel_command_line(), sizeof words);
+    while (*s) {
+        char *word = s;
+
+        while (*s && *s != ' ')
+            s++;
+        if (*s)
+            *s++ = 0;
+        if (strncmp(word, "init=", 5) == 0)
+            init_path = word + 5;
+        else if (strcmp(word, "quiet") == 0)
+            quiet = true;
+        else if (strcmp(word, "check") == 0)
+            check_at_end = true;
+        else if (strcmp(word, "conformance") == 0)
+            conformance = true;
+        else if (strcmp(word, "bench") == 0)
+            bench_choose();
+        else if (strchr(word, '=') && count < WORDS_MAX + 2)
+            init_environment[count++] = word;
+    }
+}
+
+/* Process 1, with the console open, ready to load a program into. */
+static struct proc *init_create(void)
+{
+    struct proc *p = process_create();
+
+    if (!p)
+        panic("no memory for init");
+    p->files = files_create();
+    if (!p->files)
+        panic("no memory for init's files");
+    p->pid = pid_find_free();
+    kassert(p->pid == INIT_PID);
+    p->pgid = p->sid = INIT_PID;
+    p->cwd = inode_root();
+    p->umask = 022;
+    memset(p->signals, 0, sizeof *p->signals);
+    process_prepare(p);
+    sched_add(p);
+    return p;
+}
+
+static long init_exec(const char *path)
+{
+    const char *const argv[] = {path, NULL};
+
+    return exec_program(
+        &(struct exec_request){.path = path, .kernel_argv = argv, .kernel_envp = init_environment});
+}
+
+static void init_load(void)
+{
+    static const char *const paths[] = {"/init", "/sbin/init", "/bin/sh", NULL};
+    long error = -ENOENT;
+
+    if (init_path) {
+        error = init_exec(init_path);
+        if (error)
+            panic("cannot run init %s: error %ld", init_path, -error);
+        return;
+    }
+    for (int i = 0; paths[i] && error; i++)
+        error = init_exec(paths[i]);
+    if (error)
+        panic("no init found: error %ld", -error);
+}
+
+_Noreturn void kernel_main(uint32_t start_info)
+{
+    struct proc *init;
+    const void *archive;
+    size_t size;
+
+    serial_init();
+    memory_init(start_info);
+    options_read();
+    cpu_init();
+    clock_init();
+    if (conformance)
+        conformance_boot();
+    archive = memory_initrd(&size);
+    vfs_init(archive, size);
+    if (!quiet)
+        kprintf("quire: %u frames free, initrd %zu KiB\n", quire_free_frames(quire), size >> 10);
+    serial_listen();
+    init = init_create();
+    current = init;
+    init_load();
+    sched_start(init);
+}

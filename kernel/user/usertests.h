@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tests, by file.  Each is run in a process of its own, forked off the driver (usertests.c); a
+ * test that returns has passed, one that fails calls test_failed.
+ */
+#ifndef USERTESTS_H
+#define USERTESTS_H
+
+#include "user.h"
+
+/* True on quire's kernel: tests that could hurt a bigger system, or that read /proc/quire, ask. */
+bool on_quire(void);
+
+/* Free frames of memory, as /proc/quire/counters has it; 0 where there is none. */
+long frames_free(void);
+
+/* What one access at an address did, tried in a forked child. */
+enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_JUMP };
+/* 0: it went through.  Otherwise the signal that ended the child. */
+int access_try(uint64_t address, enum access access);
+
+/*
+ * Wait for `pid`, but kill it when it is still there after `ms`.  `end` is the read end of a pipe
+ * whose write end the child holds (and nobody else).  Returns the wait4 status.
+ */
+int child_watch(int pid, int end, int ms, bool *killed);
+
+/* Use up the stack.  It ends by a signal. */
+unsigned stack_run_away(unsigned n);
+
+/* process.c */
+void test_exit_codes(void);
+void test_fork_many(void);
+void test_fork_tree(void);
+void test_wait_variants(void);
+void test_orphans(void);
+void test_vfork(void);
+void test_exec_arguments(void);
+void test_exec_errors(void);
+
+/* cow.c */
+void test_cow_child_writes(void);
+void test_cow_parent_writes(void);
+void test_refork_before_write(void);
+void test_readonly_then_writable(void);
+void test_fork_of_fork_of_fork(void);
+void test_remap_while_twin_lives(void);
+void test_copyout_states(void);
+void test_copyout_fork_between(void);
+void test_protect_forked(void);
+void test_protect_none_and_back(void);
+void test_many_sharers(void);
+void test_sparse_fork(void);
+void test_deep_generations(void);
+
+/* memory.c */
+void test_brk(void);
+void test_map_holes(void);
+void test_unmap_unmaps(void);
+void test_unmap_zeroes(void);
+void test_map_arguments(void);
+void test_unmap_arguments(void);
+void test_protect_arguments(void);
+void test_runaway_stack(void);
+void test_noexec(void);
+void test_out_of_memory(void);
+void test_out_of_memory_forked(void);
+
+/* signal.c */
+void test_segv_details(void);
+void test_segv_on_forked(void);
+void test_alternate_stack(void);
+void test_signal_mask(void);
+void test_restart(void);
+void test_sigchld(void);
+void test_signal_group(void);
+void test_reset_hand(void);
+void test_bad_handlers(void);
+
+/* file.c */
+void test_pipe_end_of_file(void);
+void test_pipe_sigpipe(void);
+void test_pipe_blocking(void);
+void test_pipe_nonblocking(void);
+void test_pipe_atomic(void);
+void test_dup_shares_offset(void);
+void test_append(void);
+void test_unlinked_file(void);
+void test_bad_descriptors(void);
+void test_close_on_exec(void);
+void test_big_file(void);
+
+/* abuse.c */
+void test_wild_pointers(void);
+void test_jumps(void);
+void test_elf_cut(void);
+void test_elf_flipped(void);
+void test_fork_bomb(void);
+
+#endif

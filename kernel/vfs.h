@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The file half as its own files see it: inodes, open files, and the few things that one kind of
+ * file needs of another.
+ *
+ * Nothing here takes a lock: kernel code is not preempted (kernel.h).  What must survive a sleep is
+ * held by a reference: an inode by inode_get, an open file by file_get.
+ */
+#ifndef KERNEL_VFS_H
+#define KERNEL_VFS_H
+
+#include "kernel.h"
+
+enum {
+    S_IFMT = 0170000,
+    S_IFIFO = 0010000,
+    S_IFCHR = 0020000,
+    S_IFDIR = 0040000,
+    S_IFREG = 0100000,
+    S_IFLNK = 0120000,
+    FILE_NAME_MAX = 255,
+    LINKS_MAX = 40,   /* symbolic links followed in one path */
+    OPEN_MAX = 256,   /* descriptors of a process */
+    DEVICE_TMPFS = 1, /* st_dev */
+    DEVICE_PROC = 2,
+    DEVICE_PIPE = 3,
+    TRANSFER_MAX = 0x7ffff000, /* bytes of one read or write, as on Linux */
+};
+
+enum {
+    O_ACCMODE = 3,
+    O_RDONLY = 0,
+    O_WRONLY = 1,
+    O_RDWR = 2,
+    O_CREAT = 0100,
+    O_EXCL = 0200,
+    O_NOCTTY = 0400,
+    O_TRUNC = 01000,
+    O_APPEND = 02000,
+    O_NONBLOCK = 04000,
+    O_DIRECTORY = 0200000,
+    O_NOFOLLOW = 0400000,
+    O_CLOEXEC = 02000000,
+    O_PATH = 010000000,
+};
+
+/* The bits of poll's events. */
+enum { POLLIN = 1, POLLPRI = 2, POLLOUT = 4, POLLERR = 8, POLLHUP = 16, POLLNVAL = 32 };
+
+/* ---- buffers: where a transfer's bytes come from or go to ------------------------------------ */
+
+/* Memory of the current process or of the kernel; the functions below advance it. */
+struct buffer {
+    uintptr_t at;
+    bool user;
+};
+
+/* All n bytes, or -EFAULT and the buffer has not advanced. */
+int buffer_put(struct buffer *to, const void *from, size_t n);
+int buffer_get(struct buffer *from, void *to, size_t n);
+int buffer_put_zeros(struct buffer *to, size_t n);
+
+/* ---- stores: a growing row of bytes in frames (store.c) -------------------------------------- */
+
+struct store {
+    void ***index; /* frame of pointers to frames of pointers to data frames; null anywhere: zeros
+                    */
+    uint64_t size;
+    uint64_t frames; /* data and index frames held */
+};
+
+enum { STORE_FANOUT = PAGE_SIZE / 8 };
+#define STORE_MAX ((uint64_t)STORE_FANOUT * STORE_FANOUT * PAGE_SIZE)
+
+/* Bytes moved, or -E when there are none; short at the end of the store, at a fault, out of frames.
+ */
+long store_read(const struct store *s, struct buffer *to, size_t n, uint64_t offset);
+long store_write(struct store *s, struct buffer *from, size_t n, uint64_t offset);
+/* Frames past the new end are freed; what the store grows by reads as zeros.  -EFBIG. */
+int store_resize(struct store *s, uint64_t size);
+
+/* ---- inodes ---------------------------------------------------------------------------------- */
+
+struct file;
+
+/* One name of a directory, as getdents64 shows it. */
+struct entry_view {
+    uint64_t cookie; /* position after this entry */
+    uint64_t ino;
+    uint32_t mode; /* its type bits */
+    char name[FILE_NAME_MAX + 1];
+};
+
+struct inode_ops {
+    /* Directories.  Inodes are returned with a reference, or null and *error = -E. */
+    struct inode *(*lookup)(struct inode *dir, const char *name, size_t length, int *error);
+    struct inode *(*parent)(struct inode *dir, int *error);
+    /* The first entry behind position `after`; false at the end.  Never "." or "..". */
+    bool (*entry)(struct inode *dir, uint64_t after, struct entry_view *out);
+    /* Links: the text, at most size bytes without a 0.  follow may be null: the text is followed.
+     */
+    long (*link_text)(struct inode *link, char *to, size_t size);
+    struct inode *(*follow)(struct inode *link, int *error);
+    /* Prepare file->ops, file->data of a new open file; 0 or -E. */
+    int (*open)(struct inode *inode, struct file *file);
+    int (*resize)(struct inode *inode, uint64_t size);
+    void (*destroy)(struct inode *inode); /* what `as` holds; inode.c frees the record */
+};
+
+/*
+ * A file of any kind.  Owner: who holds references (directory entries, open files, working
+ * directories, walks); the last inode_put frees it.
+ */
+struct inode {
+    const struct inode_ops *ops;
+    uint32_t refs;
+    uint32_t links; /* as stat shows them */
+    uint32_t mode;  /* type and permission bits */
+    uint32_t uid, gid;
+    uint64_t device, ino;
+    uint64_t rdev;
+    uint64_t atime, mtime, ctime; /* wall_ns */
+    union {
+        struct store store; /* S_IFREG of tmpfs */
+        struct {
+            struct entry *first, *last; /* in the order of their cookies */
+            uint64_t next_cookie;
+            struct inode *parent; /* not counted; null once the directory is removed */
+        } directory;
+        char *target;      /* S_IFLNK of tmpfs */
+        struct pipe *pipe; /* S_IFIFO: not counted, cleared when the pipe goes */
+        struct {
+            const struct proc_node *node; /* a text or a link; null for a descriptor's link */
+            int pid, fd;
+        } proc;
+    } as;
+};
+
+static inline bool inode_is(const struct inode *inode, uint32_t type)
+{
+    return (inode->mode & S_IFMT) == type;
+}
+
+/* A new inode with one reference and the time of now, or null. */
+struct inode *inode_create(const struct inode_ops *ops, uint64_t device, uint32_t mode);
+int inode_resize(struct inode *inode, uint64_t size);
+
+/* ---- paths (vfs.c) --------------------------------------------------------------------------- */
+
+enum { WALK_FOLLOW = 1 /* a link in last position too */ };
+
+/* Where a path leads.  Free it with walk_end. */
+struct walk {
+    struct inode *parent; /* the directory that holds, or would hold, the last name */
+    struct inode *inode;  /* or null: no such name */
+    bool slash;           /* the path ended in a slash */
+    bool special;         /* the last name is ".", "..", or the path is "/" */
+    size_t length;
+    char name[FILE_NAME_MAX + 1];
+};
+
+/* 0 (also when the last name alone is missing), or -E with nothing to free. */
+int walk_path(struct inode *start, const char *path, unsigned flags, struct walk *out);
+void walk_end(struct walk *walk);
+
+/* The absolute path of a directory; its length with the 0, -ERANGE, -ENOENT when it was removed. */
+long directory_path(struct inode *dir, char *to, size_t size);
+/* The absolute path, links followed, of what `path` names (kmalloc), or null and *error = -E. */
+char *path_resolve(const char *path, int *error);
+
+/* ---- tmpfs.c, cpio.c ------------------------------------------------------------------------- */
+
+bool tmpfs_owns(const struct inode *dir); /* can names be made and removed here? */
+struct inode *tmpfs_create(uint32_t mode, int *error);
+struct inode *tmpfs_create_link(const char *target, size_t length, int *error);
+/* Give `inode` the name, which must be free; takes its own reference.  0, -ENOSPC, -ENOENT. */
+int tmpfs_insert(struct inode *dir, const char *name, size_t length, struct inode *inode);
+void tmpfs_remove(struct inode *dir, const char *name, size_t length);
+bool tmpfs_is_empty(const struct inode *dir);
+/* Move a name; `to` may exist and is then replaced.  What is allowed, the caller has checked. */
+int tmpfs_rename(struct inode *from_dir, const char *from, size_t from_length, struct inode *to_dir,
+                 const char *to, size_t to_length);
+/* The name that `inode` has in `dir`, or null. */
+const char *tmpfs_name_of(const struct inode *dir, const struct inode *inode);
+
+/* Unpack an archive below `root`; says on the console what it could not use. */
+void cpio_unpack(struct inode *root, const uint8_t *archive, size_t size);
+
+/* ---- open files (file.c) --------------------------------------------------------------------- */
+
+struct file_ops {
+    bool seekable;
+    long (*read)(struct file *file, struct buffer *to, size_t n, uint64_t offset);
+    long (*write)(struct file *file, struct buffer *from, size_t n, uint64_t offset);
+    long (*ioctl)(struct file *file, unsigned request, uintptr_t argument); /* or null: ENOTTY */
+    unsigned (*poll)(struct file *file); /* ready events; or null: always ready */
+    void (*release)(struct file *file);  /* or null */
+};
+
+/* An open file: what dup and fork share.  Freed by the last file_put. */
+struct file {
+    const struct file_ops *ops;
+    struct inode *inode;
+    uint32_t refs;
+    uint32_t flags; /* O_ACCMODE, O_APPEND, O_NONBLOCK, O_DIRECTORY, O_PATH */
+    uint64_t offset;
+    void *data;
+};
+
+/* An open file over `inode` (one more reference to it), or null and *error = -E. */
+struct file *file_open(struct inode *inode, unsigned flags, int *error);
+struct file *file_get(struct file *file);
+void file_put(struct file *file);
+
+/* The file behind a descriptor of current, with a reference; or null. */
+struct file *descriptor_get(int fd);
+/* Without a reference, of any process (for /proc); or null. */
+struct file *descriptor_peek(const struct proc *p, int fd);
+/* The lowest free descriptor from `low` on; it takes over the caller's reference.  Or -EMFILE. */
+int descriptor_install(struct file *file, bool close_on_exec, int low);
+/* The same at one place, closing what was there. */
+int descriptor_replace(int fd, struct file *file, bool close_on_exec);
+int descriptor_close(int fd);
+bool descriptor_close_on_exec(int fd);
+void descriptor_set_close_on_exec(int fd, bool value);
+
+/* ---- kinds of file --------------------------------------------------------------------------- */
+
+/* Two open files over one new pipe; 0 or -E. */
+int pipe_create(struct file **reader, struct file **writer, unsigned flags);
+int pipe_open(struct inode *inode, struct file *file); /* again, through /proc/self/fd */
+
+enum {
+    DEVICE_NULL = 0x103,
+    DEVICE_ZERO = 0x105,
+    DEVICE_FULL = 0x107,
+    DEVICE_RANDOM = 0x108,
+    DEVICE_URANDOM = 0x109,
+    DEVICE_TTY = 0x500,
+    DEVICE_CONSOLE = 0x501,
+};
+int device_open(struct inode *inode, struct file *file);
+int tty_open(struct inode *inode, struct file *file);
+/* For /proc/PID/stat: the tty's number and foreground group, 0 and -1 for other sessions. */
+uint32_t tty_number(int sid, int *foreground);
+
+struct inode *proc_root_create(void); /* with a reference, or null */
+
+/* Events that are ready on `file` now. */
+unsigned file_poll(struct file *file);
+
+#endif

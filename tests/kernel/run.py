@@ -1,0 +1,334 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The demonstration kernel's tests: boot it, run a suite on it, compare.
+
+    run.py BUILD [SUITE ...]
+
+BUILD holds kernel.elf and user/usertests, user/twins.  Suites, each a boot of its own:
+
+    scripts    the shell scripts of tests/kernel/scripts and the ladder's first rungs.  The former
+               are run here on Linux too, by the same busybox, and must print the same bytes and
+               end with the same status; the ladder's have their expected output beside them.
+    usertests  kernel/user/usertests.c, the whole table
+    pressure   its tests of running out, on a machine with little memory
+    demo       the demonstration that `make run` shows
+    console    an interactive shell: line editing, erase, end of file, Ctrl-C, Ctrl-Z, exit
+
+A boot is bounded by time.  The kernel's console carries the results: each script's output stands
+between two marker lines, and its end tells the status.  The last line is "N passed, N failed".
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+EXIT_OK = 85  # isa-debug-exit makes 2n + 1 of the kernel's 42
+BOOT_SECONDS = {"scripts": 240, "usertests": 240, "pressure": 120, "demo": 60, "console": 60}
+MEMORY = {"pressure": "48M"}  # and 256M for the others
+MARK = "@@@"
+
+# What runs on the kernel: every script in a directory of its own, its output to a file (programs
+# behave differently on a terminal), its errors thrown away.
+DRIVER = """#!/bin/sh
+for script in /tests/*.sh; do
+    name=$(basename "$script" .sh)
+    mkdir "/tmp/$name"
+    cd "/tmp/$name"
+    echo "%s begin $name"
+    sh "$script" </dev/null >"/tmp/$name.out" 2>/dev/null
+    status=$?
+    cat "/tmp/$name.out"
+    echo "%s end $name $status"
+    cd /
+    grep -q '^audit: 0 findings' /proc/quire/audit || echo "%s audit $name"
+    rm -rf "/tmp/$name" "/tmp/$name.out"
+done
+""" % (MARK, MARK, MARK)
+
+
+def busybox():
+    for path in ("/bin/busybox", "/usr/bin/busybox"):
+        if os.access(path, os.X_OK):
+            return path
+    sys.exit("run.py: needs the package busybox-static")
+
+
+class Results:
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+
+    def say(self, name, problem=None):
+        if problem is None:
+            self.passed += 1
+            print(f"{name}: ok")
+        else:
+            self.failed += 1
+            print(f"{name}: FAILED: {problem}")
+        sys.stdout.flush()
+
+
+def command_line(build, suite, initrd, words):
+    return [
+        "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max,-la57",
+        "-m", MEMORY.get(suite, "256M"), "-smp", "1", "-nodefaults", "-no-user-config",
+        "-display", "none", "-serial", "stdio", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+        "-kernel", os.path.join(build, "kernel.elf"), "-initrd", initrd, "-append", words]
+
+
+def boot(build, suite, initrd, words):
+    """Boot once; the console's text, QEMU's status (None: out of time)."""
+    process = subprocess.Popen(command_line(build, suite, initrd, words), stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        output, _ = process.communicate(timeout=BOOT_SECONDS[suite])
+        status = process.returncode
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+        status = None
+    return output.replace(b"\r\n", b"\n"), status
+
+
+def image(build, path, extra):
+    """Build the initrd for a suite, with `extra` files as mkinitrd.sh names them."""
+    users = [os.path.join(build, "user", name) for name in ("usertests", "twins")]
+    subprocess.run(["sh", os.path.join(ROOT, "kernel", "mkinitrd.sh"), path] + users + extra,
+                   check=True)
+
+
+def on_linux(script, applets):
+    """The script's output and status here, by the same busybox, with nothing but its applets."""
+    with tempfile.TemporaryDirectory() as directory:
+        run = subprocess.run([busybox(), "sh", script], cwd=directory, stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                             env={"PATH": applets, "HOME": "/"}, timeout=120)
+    return run.stdout, run.returncode
+
+
+def outputs(console):
+    """{name: (output, status)} of the scripts that ended, and those the auditor complained of."""
+    found = {}
+    mark = MARK.encode()
+    pattern = re.compile(rb"^%s begin (\S+)\n(.*?)%s end \1 (\d+)$" % (mark, mark), re.M | re.S)
+    for match in pattern.finditer(console):
+        found[match.group(1).decode()] = (match.group(2), int(match.group(3)))
+    audits = re.findall(rb"^%s audit (\S+)$" % mark, console, re.M)
+    return found, {name.decode() for name in audits}
+
+
+def difference(got, want):
+    """The first line that is not as it should be."""
+    have, should = got.split(b"\n"), want.split(b"\n")
+    for i in range(max(len(have), len(should))):
+        a = have[i] if i < len(have) else b"(end)"
+        b = should[i] if i < len(should) else b"(end)"
+        if a != b:
+            return f"line {i + 1}: {a!r}, on Linux {b!r}"
+    return "no difference"
+
+
+def suite_scripts(build, work, results):
+    expected = {}
+    extra = []
+    applets = os.path.join(work, "applets")
+    os.mkdir(applets)
+    subprocess.run([busybox(), "--install", "-s", applets], check=True)
+    ladder = os.path.join(HERE, "ladder")
+    for file in sorted(os.listdir(ladder)):
+        if file.endswith(".sh"):
+            name = file[:-3]
+            with open(os.path.join(ladder, name + ".out"), "rb") as wanted:
+                expected[name] = (wanted.read(), 0)
+            extra.append(f"{os.path.join(ladder, file)}:/tests/{file}")
+    scripts = os.path.join(HERE, "scripts")
+    for file in sorted(os.listdir(scripts)):
+        expected[file[:-3]] = on_linux(os.path.join(scripts, file), applets)
+        extra.append(f"{os.path.join(scripts, file)}:/tests/{file}")
+    driver = os.path.join(work, "scripts")
+    with open(driver, "w") as out:
+        out.write(DRIVER)
+    os.chmod(driver, 0o755)
+    initrd = os.path.join(work, "initrd")
+    image(build, initrd, extra + [driver])
+    console, status = boot(build, "scripts", initrd, "run=scripts")
+    found, audits = outputs(console)
+    for name, (output, code) in sorted(expected.items()):
+        problem = None
+        if name not in found:
+            problem = "it did not come to an end"
+        elif found[name][0] != output:
+            problem = difference(found[name][0], output)
+        elif found[name][1] != code:
+            problem = f"status {found[name][1]}, on Linux {code}"
+        elif name in audits:
+            problem = "the auditor has findings"
+        results.say(f"scripts/{name}", problem)
+    results.say("scripts/boot", None if status == EXIT_OK else f"QEMU's status was {status}")
+    if results.failed:
+        keep(build, "scripts", console)
+
+
+def keep(build, suite, console):
+    path = os.path.join(build, f"kernel-{suite}.log")
+    with open(path, "wb") as out:
+        out.write(console)
+    print(f"(the console is in {path})")
+
+
+def suite_usertests(build, work, results, suite, words):
+    initrd = os.path.join(work, "initrd-" + suite)
+    image(build, initrd, [])
+    console, status = boot(build, suite, initrd, words)
+    text = console.decode(errors="replace")
+    before = results.failed
+    for name, verdict in re.findall(r"^test (\S+): (OK|FAILED.*)", text, re.M):
+        results.say(f"{suite}/{name}", None if verdict == "OK" else verdict)
+    # What was tried: calls and pointers, sites.
+    for line in re.findall(r"^  .*$", text, re.M):
+        print(line)
+    total = re.search(r"^usertests: (\d+) passed, (\d+) failed$", text, re.M)
+    problem = None
+    if total is None:
+        problem = "it did not come to an end"
+    elif status != EXIT_OK:
+        problem = f"QEMU's status was {status}"
+    elif int(total.group(1)) == 0:
+        problem = "no test ran"
+    results.say(f"{suite}/boot", problem)
+    if results.failed > before:
+        keep(build, suite, console)
+
+
+def suite_demo(build, work, results):
+    initrd = os.path.join(work, "initrd-demo")
+    image(build, initrd, [])
+    console, status = boot(build, "demo", initrd, "demo")
+    problem = None
+    if status != EXIT_OK:
+        problem = f"QEMU's status was {status}"
+    elif b"audit: 0 findings" not in console or b"all is well" not in console:
+        problem = "it did not end well"
+    results.say("demo", problem)
+    if problem:
+        keep(build, "demo", console)
+
+
+# What is typed when the prompt is there, and what must then be seen before the next prompt.
+DIALOGUE = [
+    (b"echo one\r", b"\none\n"),
+    # Line editing: the shell's own, in raw mode.
+    (b"echo twX\x7fo\r", b"\ntwo\n"),
+    (b"echo right\x1b[D\x1b[D\x1b[D\x1b[D\x1b[DB\r", b"\nBright\n"),
+    # The terminal's editing, in canonical mode: erase, kill, end of file.
+    (b"cat\r", None), (b"wrong\x15helX\x7flo\n\x04", b"\nhello\n"),
+    # Ctrl-C ends the program in front, not the shell.
+    (b"sleep 100\r", None), (b"\x03", b""), (b"echo status $?\r", b"\nstatus 130\n"),
+    # Ctrl-Z stops it, fg continues it.
+    (b"sleep 100\r", None), (b"\x1a", b"Stopped"), (b"jobs\r", b"sleep 100"),
+    (b"kill %1; wait; echo gone\r", b"gone\n"),
+    (b"cat /proc/self/maps | grep -c stack\r", b"\n1\n"),
+    (b"tty | cat\r", b"\n/dev/console\n"), (b"stty | wc -l && echo set\r", b"\nset\n"),
+]
+PROMPT = b"quire:/# "
+
+
+class Dialogue:
+    """A console to talk to."""
+
+    def __init__(self, command, limit):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT)
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self.end = time.monotonic() + limit
+        self.all = b""
+        self.seen = 0
+
+    def until(self, wanted):
+        """Everything since the last call, once it has `wanted` in it; None when time is up."""
+        while time.monotonic() < self.end:
+            part = self.process.stdout.read()
+            self.all += (part or b"").replace(b"\r", b"")
+            at = self.all.find(wanted, self.seen)
+            if at >= 0:
+                text = self.all[self.seen:at]
+                self.seen = at + len(wanted)
+                return text
+            if self.process.poll() is not None and not part:
+                return None
+            time.sleep(0.02)
+        return None
+
+    def type(self, keys):
+        self.process.stdin.write(keys)
+        self.process.stdin.flush()
+
+    def close(self):
+        try:
+            self.process.wait(max(0.1, self.end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        return self.process.returncode
+
+
+def suite_console(build, work, results):
+    initrd = os.path.join(work, "initrd-console")
+    image(build, initrd, [])
+    console = Dialogue(command_line(build, "console", initrd, "shell"), BOOT_SECONDS["console"])
+    problem = None if console.until(PROMPT) is not None else "there was no prompt"
+    for keys, wanted in DIALOGUE:
+        if problem:
+            break
+        console.type(keys)
+        if wanted is None:
+            # A program takes the terminal; it says nothing when it has it.
+            console.until(b"\n")
+            time.sleep(0.5)
+            continue
+        text = console.until(PROMPT)
+        if text is None or wanted not in b"\n" + text:
+            problem = f"{keys!r} brought {text!r} and not {wanted!r}"
+    console.type(b"exit\r")
+    status = console.close()
+    if problem is None and status != EXIT_OK:
+        problem = f"QEMU's status was {status}"
+    results.say("console", problem)
+    if problem:
+        console.until(b"\0")
+        keep(build, "console", console.all)
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    build = os.path.abspath(sys.argv[1])
+    results = Results()
+    work = tempfile.mkdtemp()
+    try:
+        for suite in sys.argv[2:] or ["scripts", "usertests", "pressure", "demo", "console"]:
+            if suite == "scripts":
+                suite_scripts(build, work, results)
+            elif suite == "usertests":
+                suite_usertests(build, work, results, suite, "run=usertests")
+            elif suite == "pressure":
+                suite_usertests(build, work, results, suite,
+                                "run=usertests,out_of_memory,fork,cow,copyout")
+            elif suite == "demo":
+                suite_demo(build, work, results)
+            elif suite == "console":
+                suite_console(build, work, results)
+            else:
+                sys.exit(f"run.py: no suite {suite}")
+    finally:
+        shutil.rmtree(work)
+    print(f"{results.passed} passed, {results.failed} failed")
+    return 1 if results.failed else 0
+
+
+sys.exit(main())
