@@ -54,8 +54,7 @@ static void change_begin(struct change *c, struct quire_space *space, vaddr_t lo
                          bool urgent)
 {
     *c = (struct change){.range = {space, low, high, QI_LOSE_NOTHING},
-                         .edit = {.nodes = &space->q->nodes, .urgent = urgent},
-                         .need = 1};
+                         .edit = {.nodes = &space->q->nodes, .urgent = urgent}};
 }
 
 /*
@@ -76,6 +75,10 @@ static enum quire_status change_finish(struct change *c)
         qi_region_release(&q->nodes, c->regions);
         while (qi_nodes_drop_slice(&q->nodes, SLICE_NODES))
             ;
+        /* The edit held frames that are free again: what is there now was not enough. */
+        uint32_t free = qi_frame_available(&q->frames, c->edit.urgent);
+        if (c->need <= free)
+            c->need = free + 1;
         return QUIRE_NO_MEMORY;
     }
     qi_range_apply(&c->range);
