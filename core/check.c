@@ -312,7 +312,7 @@ static void check_table(struct audit *a, const struct qi_frame *r, pfn_t table)
         if (!child || child->share != 1 || child->side != QI_NO_FRAME)
             found(a, "table % entry %: writable, but its child is shared or frozen", u(table),
                   u(j));
-        if (r->level == QUIRE_LEVELS && r->share != 1)
+        if (r->level == QUIRE_LEVELS && r->share > 1)
             found(a, "root % entry %: writable in a shared root", u(table), u(j));
     }
 }

@@ -69,14 +69,6 @@ static void list_remove(struct qi_frames *f, pfn_t pfn)
     f->free--;
 }
 
-void qi_frame_set_state(struct qi_frames *f, pfn_t pfn, enum qi_frame_state state)
-{
-    struct qi_frame *r = frame_record(f, pfn);
-    f->by_state[r->state]--;
-    f->by_state[state]++;
-    r->state = (uint8_t)state;
-}
-
 enum quire_status qi_frame_add(struct qi_frames *f, pfn_t first, uint32_t count)
 {
     if (count == 0)
@@ -94,14 +86,6 @@ enum quire_status qi_frame_add(struct qi_frames *f, pfn_t first, uint32_t count)
     f->added += count;
     return QUIRE_OK;
 }
-
-uint32_t qi_frame_available(const struct qi_frames *f, bool urgent)
-{
-    uint32_t kept = urgent ? 0 : f->reserve;
-    return f->free > kept ? f->free - kept : 0;
-}
-
-uint32_t qi_frame_any_colour(struct qi_frames *f) { return f->next_colour++ & (f->colours - 1); }
 
 /* The first frame of `colour` or a following one, on the list of kind `zeroed`; QI_NO_FRAME: none.
  */

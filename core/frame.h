@@ -106,7 +106,11 @@ enum quire_status qi_frame_add(struct qi_frames *f, pfn_t first, uint32_t count)
 
 /* How many frames may be taken; `urgent` operations free memory in the end and may use the reserve.
  */
-uint32_t qi_frame_available(const struct qi_frames *f, bool urgent);
+static inline uint32_t qi_frame_available(const struct qi_frames *f, bool urgent)
+{
+    uint32_t kept = urgent ? 0 : f->reserve;
+    return f->free > kept ? f->free - kept : 0;
+}
 
 enum qi_frame_want { QI_WANT_ANY, QI_WANT_ZEROED };
 /*
@@ -117,9 +121,18 @@ enum qi_frame_want { QI_WANT_ANY, QI_WANT_ZEROED };
 pfn_t qi_frame_alloc(struct qi_frames *f, enum qi_frame_state state, enum qi_frame_want want,
                      uint32_t colour);
 /* The next colour in turn, for a frame that has none to match. */
-uint32_t qi_frame_any_colour(struct qi_frames *f);
+static inline uint32_t qi_frame_any_colour(struct qi_frames *f)
+{
+    return f->next_colour++ & (f->colours - 1);
+}
 void qi_frame_free(struct qi_frames *f, pfn_t pfn);
-void qi_frame_set_state(struct qi_frames *f, pfn_t pfn, enum qi_frame_state state);
+static inline void qi_frame_set_state(struct qi_frames *f, pfn_t pfn, enum qi_frame_state state)
+{
+    struct qi_frame *r = frame_record(f, pfn);
+    f->by_state[r->state]--;
+    f->by_state[state]++;
+    r->state = (uint8_t)state;
+}
 bool qi_frame_zero_one(struct qi_frames *f);
 
 #endif

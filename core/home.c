@@ -25,13 +25,6 @@
  */
 #include "table.h"
 
-home_t qi_entry_home(const struct quire *q, entry_t e)
-{
-    if (entry_present(e))
-        return frame_record(&q->frames, entry_pfn(e))->home;
-    return entry_payload(e);
-}
-
 /* No parents and not waiting to be dropped: what is not used is freed here. */
 static bool is_prototype(const struct qi_frame *r)
 {
@@ -206,14 +199,6 @@ uint32_t qi_homes_change(struct quire *q, const entry_t *entries, uint32_t other
 }
 
 /* ---- one home ------------------------------------------------------------------------------ */
-
-bool qi_home_movable(const struct quire *q, home_t home)
-{
-    const struct qi_frame *lender = table_record(q, home_table(home));
-    if (lender->share != 0 && !QI_CANARY(QI_CANARY_REUSE_IGNORES_SHARE))
-        return false;
-    return table_side(q, lender)->uses[home_index(home)] == 1;
-}
 
 pfn_t qi_home_move(struct quire *q, home_t home)
 {

@@ -195,10 +195,8 @@ static void table_arrest(const struct piece *piece, const struct part *part)
         return;
     pfn_t child = entry_pfn(e);
     if (shared && !(piece->level == 2 && QI_CANARY(QI_CANARY_DISCARD_IN_PLACE))) {
-        struct qi_gate gate = {.space = piece->range->space,
-                               .address = part->low,
-                               .root = QI_NO_FRAME,
-                               .retired = QI_NO_FRAME};
+        struct qi_gate gate;
+        qi_gate_begin(&gate, piece->range->space, part->low);
         child = qi_gate_child(&gate, piece->table, piece->level);
         qi_gate_close(&gate);
     }

@@ -34,16 +34,6 @@ enum {
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
-bool qi_reserve(struct quire *q, uint32_t need, bool urgent, enum qi_site site)
-{
-    if (need == 0)
-        return true;
-    if (QI_FAIL(site))
-        return false;
-    (void)site;
-    return qi_frame_available(&q->frames, urgent) >= need;
-}
-
 static bool drop_slice(struct quire *q)
 {
     bool nodes = qi_nodes_drop_slice(&q->nodes, SLICE_NODES);
@@ -63,16 +53,15 @@ bool qi_wait_for_frames(struct quire *q, uint32_t need)
     return again;
 }
 
-void qi_finish(struct quire *q)
+void qi_finish_slices(struct quire *q)
 {
-    bool more = q->drop_list != QI_NO_FRAME || q->nodes.dead;
-    manager_unlock(q);
-    while (more) {
+    bool more;
+    do {
         host_yield(q->host);
         manager_lock(q);
         more = drop_slice(q);
         manager_unlock(q);
-    }
+    } while (more);
 }
 
 /* ---- the manager --------------------------------------------------------------------------- */

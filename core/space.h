@@ -56,7 +56,13 @@ static inline void qi_trace(struct quire_space *s, enum quire_event event, uint6
  * True: `need` frames are there and stay there while the lock is held.  The one place where an
  * operation can find too little memory: called before its first visible change.
  */
-bool qi_reserve(struct quire *q, uint32_t need, bool urgent, enum qi_site site);
+static inline bool qi_reserve(struct quire *q, uint32_t need, bool urgent, enum qi_site site)
+{
+    (void)site;
+    if (need == 0)
+        return true;
+    return !QI_FAIL(site) && qi_frame_available(&q->frames, urgent) >= need;
+}
 
 /*
  * After qi_reserve said no: find memory.  Locked on entry and on return, dropped between, so that
@@ -68,7 +74,14 @@ bool qi_wait_for_frames(struct quire *q, uint32_t need);
  * The end of an operation: drop the lock, then free what the operation left behind, if anything, in
  * slices with host_yield between them.  Locked on entry, not on return.
  */
-void qi_finish(struct quire *q);
+void qi_finish_slices(struct quire *q);
+static inline void qi_finish(struct quire *q)
+{
+    bool more = q->drop_list != QI_NO_FRAME || q->nodes.dead;
+    manager_unlock(q);
+    if (more)
+        qi_finish_slices(q);
+}
 
 /* A record for a new space, without root and regions; null: the limit is reached.  Locked. */
 struct quire_space *qi_space_alloc(struct quire *q);

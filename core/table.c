@@ -75,19 +75,21 @@ static unsigned next_entry(const entry_t *entries, unsigned i, unsigned count)
 struct qi_look qi_table_look(const struct quire_space *space, vaddr_t address)
 {
     const struct quire *q = space->q;
-    struct qi_look look = {.table = space->root,
-                           .level = QUIRE_LEVELS,
-                           .exclusive = table_exclusive(q, space->root),
-                           .open = true};
+    pfn_t table = space->root;
+    entry_t open = ENTRY_WRITE;
+    bool exclusive = true;
+    unsigned level = QUIRE_LEVELS;
+    entry_t e;
     for (;;) {
-        look.entry = entry_load(&table_entries(q, look.table)[entry_index(address, look.level)]);
-        if (look.level == 1 || !entry_present(look.entry))
-            return look;
-        look.open = look.open && (look.entry & ENTRY_WRITE);
-        look.table = child_of(look.entry);
-        look.level--;
-        look.exclusive = look.exclusive && table_exclusive(q, look.table);
+        exclusive &= table_exclusive(q, table);
+        e = entry_load(&table_entries(q, table)[entry_index(address, level)]);
+        if (level == 1 || !entry_present(e))
+            break;
+        open &= e;
+        table = child_of(e);
+        level--;
     }
+    return (struct qi_look){e, table, level, exclusive, open != 0};
 }
 
 pfn_t qi_table_create(struct quire *q, unsigned level)
@@ -332,16 +334,10 @@ pfn_t qi_gate_child(struct qi_gate *gate, pfn_t table, unsigned level)
     return copy;
 }
 
-static void gate_begin(struct qi_gate *gate, struct quire_space *space, vaddr_t address)
-{
-    *gate = (struct qi_gate){
-        .space = space, .address = address, .root = QI_NO_FRAME, .retired = QI_NO_FRAME};
-}
-
 pfn_t qi_gate_open(struct qi_gate *gate, struct quire_space *space, vaddr_t address, unsigned level)
 {
     pfn_t table = space->root;
-    gate_begin(gate, space, address);
+    qi_gate_begin(gate, space, address);
     if (table_record(space->q, table)->share > 1) {
         gate->retired = table;
         gate->root = table = gate_unshare(gate, table, QUIRE_LEVELS, false);
@@ -350,15 +346,6 @@ pfn_t qi_gate_open(struct qi_gate *gate, struct quire_space *space, vaddr_t addr
     for (unsigned l = QUIRE_LEVELS; l > level; l--)
         table = qi_gate_child(gate, table, l);
     return table;
-}
-
-pfn_t qi_gate_open_leaf(struct qi_gate *gate, struct quire_space *space, vaddr_t address,
-                        const struct qi_look *look)
-{
-    if (look->level > 1 || !look->open || !look->exclusive)
-        return qi_gate_open(gate, space, address, 1);
-    gate_begin(gate, space, address);
-    return look->table;
 }
 
 void qi_gate_close(struct qi_gate *gate)

@@ -74,9 +74,20 @@ uint32_t qi_gate_need(const struct quire_space *space, vaddr_t address, unsigned
 /* Returns the owned table. */
 pfn_t qi_gate_open(struct qi_gate *gate, struct quire_space *space, vaddr_t address,
                    unsigned level);
+static inline void qi_gate_begin(struct qi_gate *gate, struct quire_space *space, vaddr_t address)
+{
+    *gate = (struct qi_gate){
+        .space = space, .address = address, .root = QI_NO_FRAME, .retired = QI_NO_FRAME};
+}
 /* The same for a leaf that was just looked at: most often it is the space's own already. */
-pfn_t qi_gate_open_leaf(struct qi_gate *gate, struct quire_space *space, vaddr_t address,
-                        const struct qi_look *look);
+static inline pfn_t qi_gate_open_leaf(struct qi_gate *gate, struct quire_space *space,
+                                      vaddr_t address, const struct qi_look *look)
+{
+    if (look->level > 1 || !look->open || !look->exclusive)
+        return qi_gate_open(gate, space, address, 1);
+    qi_gate_begin(gate, space, address);
+    return look->table;
+}
 /* One step of it: the child that covers gate->address below the owned table `table` of `level`. */
 pfn_t qi_gate_child(struct qi_gate *gate, pfn_t table, unsigned level);
 void qi_gate_close(struct qi_gate *gate);
@@ -101,7 +112,10 @@ uint32_t qi_homes_change(struct quire *q, const entry_t *entries, uint32_t other
 void qi_home_drop(struct quire *q, home_t home, bool mapped);
 
 /* The home that a borrowed or prototype entry names, and the frame that a home names. */
-home_t qi_entry_home(const struct quire *q, entry_t e);
+static inline home_t qi_entry_home(const struct quire *q, entry_t e)
+{
+    return entry_present(e) ? frame_record(&q->frames, entry_pfn(e))->home : entry_payload(e);
+}
 pfn_t qi_home_page(const struct quire *q, home_t home);
 /* A use of the home became a valid entry, or is one no more. */
 void qi_home_mapped(struct quire *q, home_t home);
@@ -109,7 +123,13 @@ void qi_home_unmapped(struct quire *q, home_t home);
 /* Give back what a removed leaf entry named, after the flush: its frame, or its use of a home. */
 void qi_entry_release(struct quire *q, entry_t e);
 /* The entry at `home` has one user, and no space walks its table: it may move there. */
-bool qi_home_movable(const struct quire *q, home_t home);
+static inline bool qi_home_movable(const struct quire *q, home_t home)
+{
+    const struct qi_frame *lender = table_record(q, home_table(home));
+    if (lender->share != 0 && !QI_CANARY(QI_CANARY_REUSE_IGNORES_SHARE))
+        return false;
+    return table_side(q, lender)->uses[home_index(home)] == 1;
+}
 /* Take the page out of a movable home, which becomes empty; returns its frame, without a home. */
 pfn_t qi_home_move(struct quire *q, home_t home);
 
