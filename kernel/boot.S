@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From the PVH entry (32 bits, no paging, %ebx: physical address of the start info) to main() in the
- * upper half.  The tables made here map the first gigabyte three times: where it is, at KERNEL_BASE,
- * and in the direct map; memory_map_kernel (memory.c) takes the first away and refines the others.
+ * From the PVH entry (32 bits, no paging, %ebx: physical address of the start info) to
+ * kernel_main() in the upper half.  The tables made here map the first gigabyte three times: where
+ * it is, at KERNEL_BASE, and in the direct map; kernel_map() (memory.c) takes the first away and
+ * refines the others.
  */
 #define KERNEL_BASE 0xffffffff80000000
 #define PHYS(x) ((x) - KERNEL_BASE)

@@ -139,6 +139,19 @@ static void pic_init(void)
     out8(PIC2 + 1, 0xff);
 }
 
+/*
+ * Let the old controller through the local one, whose first pin some firmware leaves masked:
+ * software enable in the spurious vector's register, ExtINT in the first pin's.
+ */
+static void local_apic_wire(void)
+{
+    enum { BASE_MSR = 0x1b, SPURIOUS = 0xf0, PIN0 = 0x350, ENABLE = 0x12f, EXTINT = 0x700 };
+    volatile uint8_t *apic = direct(msr_read(BASE_MSR) & UINT64_C(0xffffff000));
+
+    *(volatile uint32_t *)(apic + SPURIOUS) = ENABLE;
+    *(volatile uint32_t *)(apic + PIN0) = EXTINT;
+}
+
 static void cpuid(uint32_t leaf, uint32_t *a, uint32_t *b, uint32_t *c, uint32_t *d)
 {
     __asm__ volatile("cpuid" : "=a"(*a), "=b"(*b), "=c"(*c), "=d"(*d) : "a"(leaf), "c"(0));
@@ -181,6 +194,7 @@ void cpu_init(void)
     syscall_init();
     control_init();
     pic_init();
+    local_apic_wire();
 }
 
 void cpu_set_stack(uint64_t top)

@@ -1,7 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The character devices that need no hardware: null, zero, full, random and urandom.  The console
- * and /dev/tty are tty.c's; opening is dispatched here by device number.
+ * The character devices that need no hardware, by Linux's numbers:
+ *
+ *     null     reads as an empty file, swallows what is written
+ *     zero     reads as zeros without end
+ *     full     the same, but writing finds no space: for testing how programs take that
+ *     random   bytes from the kernel's generator, which never makes a reader wait;
+ *     urandom  the same
+ *
+ * A read is produced piece by piece straight into the program's memory.  Kernel code is not
+ * preempted, so one call produces a bounded amount and the program asks again, as it must anyway.
+ *
+ * The console and /dev/tty are tty.c's; opening is dispatched here, by device number.
  */
 #include "vfs.h"
 

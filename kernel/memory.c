@@ -127,7 +127,8 @@ static uint64_t ram_end(void)
 /* Replace what boot.S mapped by what the opening comment says. */
 static void kernel_map(void)
 {
-    uint64_t end = ram_end();
+    /* The first 4 GiB always: devices live there. */
+    uint64_t end = ram_end() > 4 * GIB ? ram_end() : 4 * GIB;
 
     for (uint64_t g = 0; g < 512; g++) {
         boot_direct[g] =

@@ -41,7 +41,7 @@ done
 echo 'root:x:0:0:root:/root:/bin/sh' >"$tree/etc/passwd"
 echo 'root:x:0:' >"$tree/etc/group"
 cp "$here"/rootfs/* "$tree/"
-chmod 755 "$tree/init" "$tree/demo.sh"
+chmod 755 "$tree" "$tree/init" "$tree/demo.sh"
 
 for item in "$@"; do
     file=${item%%:*}

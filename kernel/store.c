@@ -6,6 +6,9 @@
  * reads as zeros, so a store that was only made long costs nothing.  Files of the root file system
  * keep their bytes so, and the text of a /proc file while it is open.
  *
+ * A bounded store (a file) takes no frame when few are left: a full disk should be an error for who
+ * fills it, and not the end of some program that has touched its stack.
+ *
  * When frames run out in the middle of a write, what was written before stays and is counted, as a
  * full disk would do it; the error is for the write that could not even begin.
  */
@@ -54,9 +57,25 @@ static void *store_frame(const struct store *s, uint64_t page)
     return leaf == NULL ? NULL : leaf[page % STORE_FANOUT];
 }
 
+/* Is what is left for programs alone? */
+static bool store_is_full(const struct store *s)
+{
+    static uint64_t spare;
+    struct quire_stats stats;
+
+    if (spare == 0) {
+        quire_stats(quire, &stats);
+        spare = stats.frames / STORE_SPARE;
+    }
+    return s->bounded && quire_free_frames(quire) < spare;
+}
+
 /* The frame of `page`, made if there is none; null when memory has run out. */
 static void *store_frame_make(struct store *s, uint64_t page)
 {
+    if (store_frame(s, page) == NULL && store_is_full(s)) {
+        return NULL;
+    }
     if (s->index == NULL) {
         s->index = frame_alloc();
         if (s->index == NULL) {

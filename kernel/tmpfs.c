@@ -205,6 +205,9 @@ struct inode *tmpfs_create(uint32_t mode, int *error)
         return NULL;
     }
     inode->links = 0;
+    if (inode_is(inode, S_IFREG)) {
+        inode->as.store.bounded = true;
+    }
     return inode;
 }
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Into the kernel and out of it: traps, interrupts, system calls, the switch between two kernel stacks,
- * and the only instructions that touch a program's memory.
+ * Into the kernel and out of it: traps, interrupts, system calls, the switch between two kernel
+ * stacks, and the only instructions that touch a program's memory.
  *
- * Every way in leaves the same struct trap_frame (cpu.h) on the process's kernel stack and every way
- * out is trap_return.  A return is always an iretq, which restores all of the state and has no trap of its own
- * for addresses that sysret would choke on.
+ * Every way in leaves the same struct trap_frame (cpu.h) on the process's kernel stack and every
+ * way out is trap_return.  A return is always an iretq, which restores all of the state and has no
+ * trap of its own for addresses that sysret would choke on.
  *
- * With one CPU, the two words that `syscall` needs (where the kernel stack is, where to put the user's rsp)
- * are plain variables and GS stays the program's.
+ * With one CPU, the two words that `syscall` needs (where the kernel stack is, where to put the
+ * user's rsp) are plain variables and GS stays the program's.
  */
     .text
 
@@ -130,8 +130,8 @@ user_execute_end:
     ret
 
 /*
- * A fault at an address in [user_access_start, user_access_end) that quire_fault cannot resolve goes on
- * at user_access_failed (see trap.c) with the same registers.
+ * A fault at an address in [user_access_start, user_access_end) that quire_fault cannot resolve
+ * goes on at user_access_failed (see trap.c) with the same registers.
  */
     .globl user_access_start, user_access_end, user_access_failed
 user_access_start:
@@ -151,7 +151,10 @@ user_copy:
     xorl %eax, %eax
     ret
 
-/* long user_string(char *to, const char *from, size_t max): the length before the 0, or max; < 0: fault. */
+/*
+ * long user_string(char *to, const char *from, size_t max): the length before the 0, or max; < 0:
+ * fault.
+ */
     .globl user_string
 user_string:
     stac

@@ -67,9 +67,13 @@ struct store {
                     */
     uint64_t size;
     uint64_t frames; /* data and index frames held */
+    bool bounded;    /* leaves the last frames of the machine to programs (STORE_SPARE) */
 };
 
-enum { STORE_FANOUT = PAGE_SIZE / 8 };
+enum {
+    STORE_FANOUT = PAGE_SIZE / 8,
+    STORE_SPARE = 8, /* a bounded store stops when less than 1/8 of all frames is free */
+};
 #define STORE_MAX ((uint64_t)STORE_FANOUT * STORE_FANOUT * PAGE_SIZE)
 
 /* Bytes moved, or -E when there are none; short at the end of the store, at a fault, out of frames.

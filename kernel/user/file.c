@@ -305,3 +305,159 @@ void test_big_file(void)
     EXPECT_EQUAL(sys_lseek(fd, -1, 0), -EINVAL);
     EXPECT_EQUAL(sys_unlink(path), 0);
 }
+
+/* Writing until nothing more fits is an error for the writer alone, and unlinking gives it back. */
+void test_full_disk(void)
+{
+    static uint8_t block[1 << 16];
+    long before = frames_free();
+    uint64_t written = 0;
+    long n;
+
+    if (!on_quire()) {
+        return;
+    }
+    int fd = file_make(0);
+    while ((n = sys_write(fd, block, sizeof(block))) > 0) {
+        written += (uint64_t)n;
+    }
+    EXPECT_EQUAL(n, -ENOSPC);
+    EXPECT(written > sizeof(block));
+    EXPECT(frames_free() > 0);
+    int pid = child_fork();
+    if (pid == 0) {
+        block[0] = 1;
+        sys_exit(0);
+    }
+    EXPECT(ended_by_exit(child_wait(pid), 0));
+    EXPECT_EQUAL(sys_unlink(path), 0);
+    EXPECT_EQUAL(sys_close(fd), 0);
+    EXPECT(frames_free() > before - 64);
+}
+
+static long name_call(long number, const char *a, const char *b)
+{
+    return call3(number, address_of(a), address_of(b), 0);
+}
+
+void test_names(void)
+{
+    int fd = file_make(0);
+    char long_name[300];
+
+    EXPECT_EQUAL(sys_close(fd), 0);
+    EXPECT_EQUAL(call3(SYS_mkdir, address_of("/tmp/ut"), 0755, 0), 0);
+    EXPECT_EQUAL(call3(SYS_mkdir, address_of("/tmp/ut"), 0755, 0), -EEXIST);
+    EXPECT_EQUAL(call3(SYS_mkdir, address_of("/tmp/ut/d"), 0755, 0), 0);
+    EXPECT_EQUAL(call3(SYS_mkdir, address_of("/tmp/ut/x/y"), 0755, 0), -ENOENT);
+    EXPECT_EQUAL(name_call(SYS_link, path, "/tmp/ut/f"), 0);
+    EXPECT_EQUAL(name_call(SYS_link, path, "/tmp/ut/f"), -EEXIST);
+    EXPECT_EQUAL(name_call(SYS_link, "/tmp/ut/d", "/tmp/ut/e"), -EPERM);
+    EXPECT_EQUAL(name_call(SYS_rename, "/tmp/ut/f", "/tmp/ut/d"), -EISDIR);
+    EXPECT_EQUAL(name_call(SYS_rename, "/tmp/ut/d", "/tmp/ut/f"), -ENOTDIR);
+    EXPECT_EQUAL(name_call(SYS_rename, "/tmp/ut", "/tmp/ut/d/in"), -EINVAL);
+    EXPECT_EQUAL(name_call(SYS_rename, "/tmp/ut/f", "/tmp/ut/d/g"), 0);
+    EXPECT_EQUAL(sys_open("/tmp/ut/f", O_RDONLY, 0), -ENOENT);
+    EXPECT_EQUAL(sys_open("/tmp/ut/d/g/h", O_RDONLY, 0), -ENOTDIR);
+    EXPECT_EQUAL(sys_open("/tmp/ut/d", O_WRONLY, 0), -EISDIR);
+    EXPECT_EQUAL(sys_unlink("/tmp/ut/d"), -EISDIR);
+    EXPECT_EQUAL(call3(SYS_rmdir, address_of("/tmp/ut/d"), 0, 0), -ENOTEMPTY);
+    EXPECT_EQUAL(name_call(SYS_symlink, "b", "/tmp/ut/a"), 0);
+    EXPECT_EQUAL(name_call(SYS_symlink, "a", "/tmp/ut/b"), 0);
+    EXPECT_EQUAL(sys_open("/tmp/ut/a", O_RDONLY, 0), -ELOOP);
+    memset(long_name, 'n', sizeof(long_name));
+    memcpy(long_name, "/tmp/", 5);
+    long_name[sizeof(long_name) - 1] = '\0';
+    EXPECT_EQUAL(sys_open(long_name, O_CREAT, 0600), -36);
+    static const char *const left[] = {"/tmp/ut/a", "/tmp/ut/b", "/tmp/ut/d/g"};
+    for (unsigned i = 0; i < 3; i++) {
+        EXPECT_EQUAL(sys_unlink(left[i]), 0);
+    }
+    EXPECT_EQUAL(call3(SYS_rmdir, address_of("/tmp/ut/d"), 0, 0), 0);
+    EXPECT_EQUAL(call3(SYS_rmdir, address_of("/tmp/ut"), 0, 0), 0);
+    EXPECT_EQUAL(sys_unlink(path), 0);
+}
+
+/* A directory that is emptied while it is read shows each name once. */
+void test_directory_reading(void)
+{
+    enum { NAMES = 60 };
+    char name[] = "/tmp/ut.d/n00";
+    static uint8_t records[200];
+    unsigned seen = 0;
+    long n;
+
+    EXPECT_EQUAL(call3(SYS_mkdir, address_of("/tmp/ut.d"), 0755, 0), 0);
+    for (unsigned i = 0; i < NAMES; i++) {
+        name[11] = (char)('0' + i / 10);
+        name[12] = (char)('0' + i % 10);
+        long fd = sys_open(name, O_CREAT | O_WRONLY, 0600);
+        EXPECT(fd >= 0);
+        (void)sys_close((int)fd);
+    }
+    long dir = sys_open("/tmp/ut.d", O_RDONLY, 0);
+    EXPECT_EQUAL(sys_read((int)dir, records, 1), -EISDIR);
+    EXPECT_EQUAL(call3(SYS_getdents64, (uint64_t)dir, address_of(records), 8), -EINVAL);
+    while ((n = call3(SYS_getdents64, (uint64_t)dir, address_of(records), sizeof(records))) > 0) {
+        for (long at = 0; at < n; at += records[at + 16] | records[at + 17] << 8) {
+            const char *entry = (const char *)records + at + 19;
+            if (entry[0] == '.') {
+                continue;
+            }
+            memcpy(name + 10, entry, 3);
+            EXPECT_EQUAL(sys_unlink(name), 0);
+            seen++;
+        }
+    }
+    EXPECT_EQUAL(n, 0);
+    EXPECT_EQUAL(seen, NAMES);
+    EXPECT_EQUAL(sys_close((int)dir), 0);
+    EXPECT_EQUAL(call3(SYS_rmdir, address_of("/tmp/ut.d"), 0, 0), 0);
+}
+
+void test_poll(void)
+{
+    enum { READ = 1, WRITE = 4, ERROR = 8, HANG_UP = 16, INVALID = 32 };
+    struct {
+        int fd;
+        short events, revents;
+    } polls[3];
+    int ends[2];
+    char byte = 0;
+
+    EXPECT_EQUAL(sys_pipe2(ends, 0), 0);
+    polls[0].fd = ends[0];
+    polls[0].events = READ;
+    polls[1].fd = ends[1];
+    polls[1].events = WRITE;
+    polls[2].fd = 99;
+    polls[2].events = READ;
+    EXPECT_EQUAL(call3(SYS_poll, address_of(polls), 3, 0), 2);
+    EXPECT_EQUAL(polls[0].revents, 0);
+    EXPECT_EQUAL(polls[1].revents, WRITE);
+    EXPECT_EQUAL(polls[2].revents, INVALID);
+    int64_t start = clock_ms();
+    EXPECT_EQUAL(call3(SYS_poll, address_of(polls), 1, 50), 0);
+    EXPECT(clock_ms() - start >= 49);
+    int pid = child_fork();
+    if (pid == 0) {
+        sleep_ms(20);
+        (void)sys_write(ends[1], "p", 1);
+        sys_exit(0);
+    }
+    EXPECT_EQUAL(call3(SYS_poll, address_of(polls), 1, 5000), 1);
+    EXPECT_EQUAL(polls[0].revents, READ);
+    EXPECT_EQUAL(sys_read(ends[0], &byte, 1), 1);
+    EXPECT(ended_by_exit(child_wait(pid), 0));
+    (void)sys_close(ends[1]);
+    EXPECT_EQUAL(call3(SYS_poll, address_of(polls), 1, -1), 1);
+    EXPECT_EQUAL(polls[0].revents, HANG_UP);
+    EXPECT_EQUAL(call3(SYS_poll, 8, 1, 0), -EFAULT);
+    EXPECT_EQUAL(call3(SYS_poll, address_of(polls), ~0u, 0), -EINVAL);
+    EXPECT_EQUAL(sys_pipe2(ends, 0), 0);
+    (void)sys_close(ends[0]);
+    polls[0].fd = ends[1];
+    polls[0].events = WRITE;
+    EXPECT_EQUAL(call3(SYS_poll, address_of(polls), 1, 0), 1);
+    EXPECT_EQUAL(polls[0].revents, WRITE | ERROR);
+}

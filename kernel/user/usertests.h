@@ -89,6 +89,10 @@ void test_unlinked_file(void);
 void test_bad_descriptors(void);
 void test_close_on_exec(void);
 void test_big_file(void);
+void test_full_disk(void);
+void test_names(void);
+void test_directory_reading(void);
+void test_poll(void);
 
 /* abuse.c */
 void test_wild_pointers(void);

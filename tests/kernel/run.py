@@ -77,7 +77,8 @@ def command_line(build, suite, initrd, words):
     return [
         "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max,-la57",
         "-m", MEMORY.get(suite, "256M"), "-smp", "1", "-nodefaults", "-no-user-config",
-        "-display", "none", "-serial", "stdio", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+        "-display", "none", "-serial", "stdio", "-no-reboot",
+        "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
         "-kernel", os.path.join(build, "kernel.elf"), "-initrd", initrd, "-append", words]
 
 
@@ -231,7 +232,7 @@ DIALOGUE = [
     (b"sleep 100\r", None), (b"\x03", b""), (b"echo status $?\r", b"\nstatus 130\n"),
     # Ctrl-Z stops it, fg continues it.
     (b"sleep 100\r", None), (b"\x1a", b"Stopped"), (b"jobs\r", b"sleep 100"),
-    (b"kill %1; wait; echo gone\r", b"gone\n"),
+    (b"kill %1; kill -CONT %1; wait; echo gone\r", b"gone\n"),
     (b"cat /proc/self/maps | grep -c stack\r", b"\n1\n"),
     (b"tty | cat\r", b"\n/dev/console\n"), (b"stty | wc -l && echo set\r", b"\nset\n"),
 ]
@@ -269,12 +270,11 @@ class Dialogue:
         self.process.stdin.flush()
 
     def close(self):
-        try:
-            self.process.wait(max(0.1, self.end - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        """Read on until the machine has stopped, or time is up; its status."""
+        self.until(b"\0")
+        if self.process.poll() is None:
             self.process.kill()
-            self.process.wait()
-        return self.process.returncode
+        return self.process.wait()
 
 
 def suite_console(build, work, results):
@@ -300,7 +300,6 @@ def suite_console(build, work, results):
         problem = f"QEMU's status was {status}"
     results.say("console", problem)
     if problem:
-        console.until(b"\0")
         keep(build, "console", console.all)
 
 
@@ -318,7 +317,7 @@ def main():
                 suite_usertests(build, work, results, suite, "run=usertests")
             elif suite == "pressure":
                 suite_usertests(build, work, results, suite,
-                                "run=usertests,out_of_memory,fork,cow,copyout")
+                                "run=usertests,out_of_memory,full_disk,fork,cow,copyout")
             elif suite == "demo":
                 suite_demo(build, work, results)
             elif suite == "console":
