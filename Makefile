@@ -3,7 +3,7 @@
 # The face of the build: each target installs what it needs, builds in build/ with CMake, and does
 # one thing.
 #
-#   make run          boot the demonstration kernel: a shell on a terminal, otherwise a demonstration
+#   make run          boot the demonstration kernel: a shell, or without a terminal a demonstration
 #   make test         every test, under ten minutes
 #   make bench        the figures, as a table and in build/bench.json
 #   make check-style  clang-format and the rules of the house that a tool can hold

@@ -45,6 +45,8 @@
 
 #include <quire/machine.h>
 
+#define ANY UINT64_MAX /* a mask that every entry meets which is not empty */
+
 static pfn_t child_of(entry_t e) { return entry_pfn(e); }
 
 /* Where bytes of an entry's table start in the space. */
@@ -58,15 +60,18 @@ static unsigned entries_at(unsigned level)
     return level == QUIRE_LEVELS ? MMU_ROOT_ENTRIES : QUIRE_TABLE_ENTRIES;
 }
 
-/* The first entry from i on that is not empty, or count.  Upper tables are mostly empty: eight at a
- * time. */
-static unsigned next_entry(const entry_t *entries, unsigned i, unsigned count)
+/*
+ * The first entry from i on that has a bit of `mask` set, or count.  Upper tables are mostly
+ * empty, and the leaves of a child mostly borrowed: eight entries at a time.
+ */
+static inline unsigned next_with(const entry_t *entries, unsigned i, unsigned count, entry_t mask)
 {
-    while (i < count && entries[i] == 0) {
+    while (i < count && !(entries[i] & mask)) {
         i++;
         while (i % 8 == 0 && i + 8 <= count &&
-               (entries[i] | entries[i + 1] | entries[i + 2] | entries[i + 3] | entries[i + 4] |
-                entries[i + 5] | entries[i + 6] | entries[i + 7]) == 0)
+               !((entries[i] | entries[i + 1] | entries[i + 2] | entries[i + 3] | entries[i + 4] |
+                  entries[i + 5] | entries[i + 6] | entries[i + 7]) &
+                 mask))
             i += 8;
     }
     return i;
@@ -121,7 +126,8 @@ static pfn_t upper_unshare(struct quire *q, pfn_t table, unsigned level, bool hi
     entry_t *to = table_entries(q, copy);
     memcpy(to, from, QUIRE_TABLE_ENTRIES * sizeof(entry_t));
     unsigned count = entries_at(level);
-    for (unsigned i = next_entry(to, 0, count); i < count; i = next_entry(to, i + 1, count)) {
+    for (unsigned i = next_with(to, 0, count, ANY); i < count;
+         i = next_with(to, i + 1, count, ANY)) {
         entry_t e = to[i];
         qi_assert(!(e & ENTRY_BUSY));
         if (e & ENTRY_WRITE) {
@@ -388,10 +394,38 @@ static void upper_drop(struct quire *q, pfn_t table)
 {
     const entry_t *entries = table_entries(q, table);
     unsigned count = entries_at(table_record(q, table)->level);
-    for (unsigned i = next_entry(entries, 0, count); i < count;
-         i = next_entry(entries, i + 1, count))
+    for (unsigned i = next_with(entries, 0, count, ANY); i < count;
+         i = next_with(entries, i + 1, count, ANY))
         qi_table_release(q, child_of(entries[i]));
     qi_frame_free(&q->frames, table);
+}
+
+static uint32_t leaf_count_own(const entry_t *entries)
+{
+    uint32_t own = 0;
+    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++)
+        own += (uint32_t)(entries[i] >> ENTRY_OWN_SHIFT) & 1;
+    return own;
+}
+
+/* Free the pages that are at home in a dying leaf and that nobody uses; returns how many stay. */
+static uint32_t leaf_free_homes(struct quire *q, pfn_t table, enum qi_kind kind, entry_t mask)
+{
+    struct qi_frame *r = table_record(q, table);
+    entry_t *entries = table_entries(q, table);
+    uint32_t kept = 0;
+    for (unsigned i = next_with(entries, 0, QUIRE_TABLE_ENTRIES, mask); i < QUIRE_TABLE_ENTRIES;
+         i = next_with(entries, i + 1, QUIRE_TABLE_ENTRIES, mask)) {
+        if (entry_kind(entries[i], 1) != kind)
+            continue;
+        if (r->side != QI_NO_FRAME && table_side(q, r)->uses[i] > 0) {
+            kept++;
+            continue;
+        }
+        qi_frame_free(&q->frames, entry_pfn(entries[i]));
+        entry_store(&entries[i], 0);
+    }
+    return kept;
 }
 
 /* The last parent has gone: keep the homes that others use, and nothing else (H5, D3). */
@@ -399,23 +433,13 @@ static void leaf_drop(struct quire *q, pfn_t table)
 {
     struct qi_frame *r = table_record(q, table);
     entry_t *entries = table_entries(q, table);
-    uint16_t kept = 0;
-    uint32_t others = 0;
-    for (unsigned i = next_entry(entries, 0, QUIRE_TABLE_ENTRIES); i < QUIRE_TABLE_ENTRIES;
-         i = next_entry(entries, i + 1, QUIRE_TABLE_ENTRIES)) {
-        enum qi_kind kind = entry_kind(entries[i], 1);
-        bool home = kind == QI_OWN || kind == QI_BARRED;
-        if (home && (r->side == QI_NO_FRAME || table_side(q, r)->uses[i] == 0)) {
-            qi_frame_free(&q->frames, entry_pfn(entries[i]));
-            entry_store(&entries[i], 0);
-            continue;
-        }
-        kept += home;
-        others += kind != QI_OWN;
-    }
-    if (others > 0 && !(kept > 0 && QI_CANARY(QI_CANARY_DEAD_TABLE_BORROWS)))
-        qi_homes_change(q, entries, others, -1);
-    r->present = kept;
+    uint32_t own = leaf_count_own(entries);
+    uint32_t others = r->present - own;
+    uint32_t kept = own > 0 ? leaf_free_homes(q, table, QI_OWN, ENTRY_OWN) : 0;
+    if (others > 0 && !(kept > 0 && QI_CANARY(QI_CANARY_DEAD_TABLE_BORROWS)) &&
+        qi_homes_change(q, entries, others, -1) > 0)
+        kept += leaf_free_homes(q, table, QI_BARRED, ANY);
+    r->present = (uint16_t)kept;
     if (kept == 0) {
         qi_frame_free(&q->frames, table);
         return;

@@ -2,8 +2,8 @@
 /*
  * The smallest host that a program on an operating system can give quire.
  *
- * The examples and the benchmarks link it; copy it as the start of your own.  A kernel's version has the
- * same six functions: see docs/porting.md for what each may and must do.
+ * The examples link it; copy it as the start of your own.  A kernel's version
+ * has the same six functions: see docs/porting.md for what each may and must do.
  *
  * Nothing here can free memory, so an operation that runs out of frames returns QUIRE_NO_MEMORY at
  * once.  Slices of long operations follow each other without a pause.  Threads that meet at the

@@ -3,10 +3,10 @@
 """
 bench.py BUILD: run the benchmarks, print a table for people, write BUILD/bench.json.
 
-A benchmark prints lines `[bench] NAME VALUE [UNIT]`, where NAME has dots in it and its last part is the
-unit if none is given; whatever else it prints is passed on.  GOALS below is the only
-place that knows what is good: a figure that it names and no program printed is an error; a figure that
-it does not name is shown, and left out of the file.
+A benchmark prints lines `[bench] NAME VALUE [UNIT]`, where NAME has dots in it and its last part is
+the unit if none is given; whatever else it prints is passed on.  GOALS below is the only place that
+knows what is good: a figure that it names and no program printed is an error; a figure that it does
+not name is shown, and left out of the file.
 """
 
 import json
@@ -97,8 +97,9 @@ def table(figures):
         print(f"{name:<34}{number(value):>12}  {unit:<10}"
               f"{'' if goal is None else number(goal):>10}  {verdict:<6}"
               f"{'' if linux is None else number(linux):>12}")
-    print("\ninsns: guest instructions counted by the emulator; Linux's were measured once in the same"
-          "\none (Debian's kernel; a fork of n pages as 46,300 + 119 n).  ratio: to the copy of the same page.")
+    print("\ninsns: guest instructions counted by the emulator; Linux's were measured once in the"
+          "\nsame one (Debian's kernel; a fork of n pages as 46,300 + 119 n)."
+          "\nratio: to the copy of the same page.")
 
 
 def main():

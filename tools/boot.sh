@@ -4,13 +4,13 @@
 # boot.sh BUILD [COMMAND LINE...]: boot the demonstration kernel in QEMU and end as it ended.
 #
 # Without a command line: a shell on a terminal (`exit` ends it, Ctrl-A x switches the machine off),
-# otherwise the demonstration, which ends by itself.  The kernel gives isa-debug-exit a number, of which
-# QEMU makes the odd status 2n+1; the kernel says OK with a number that nothing else produces, because
-# a triple fault ends QEMU with 0 and a wrong option with 1.
+# otherwise the demonstration, which ends by itself.  The kernel gives isa-debug-exit a number, of
+# which QEMU makes the odd status 2n+1; the kernel says OK (EXIT_OK in kernel/cpu.h) with one that
+# nothing else produces, because a triple fault ends QEMU with 0 and a wrong option with 1.
 #
-# From the environment: QUIRE_MEMORY (default 512M), QUIRE_TIMEOUT in seconds (default 300, none on a
-# terminal), QUIRE_COUNT=1 (count instructions: one tick of the time-stamp counter is one instruction,
-# and two runs are alike).
+# From the environment: QUIRE_MEMORY (default 512M), QUIRE_TIMEOUT in seconds (default 300, none on
+# a terminal), QUIRE_COUNT=1 (count instructions: one tick of the time-stamp counter is one
+# instruction, and two runs are alike).
 set -u
 OK=42
 build=$1

@@ -3,8 +3,8 @@
 #
 # check_symbols.sh LIBRARY CORE_DIR: what the product's core objects refer to.
 #
-# A kernel links core/ with nothing but the four mem functions that any compiler may call, a host and a
-# machine.  Anything else (a libc call, a stack protector, a test hook) fails here, by name.
+# A kernel links core/ with nothing but the four mem functions that any compiler may call, a host
+# and a machine.  Anything else (a libc call, a stack protector, a test hook) fails here, by name.
 set -eu
 library=$1
 core=$2
@@ -22,11 +22,13 @@ nm --undefined-only -P $(cat members) | awk 'NF > 1 { print $1 }' | sort -u >wan
 comm -23 wanted defined |
     grep -Ev '^(mem(cpy|move|set|cmp)|(host|mmu)_[a-z_]+|_GLOBAL_OFFSET_TABLE_)$' >strangers || true
 nm -P $(cat members) | awk '$1 ~ /^qi_test_/ { print $1 }' | sort -u >hooks
-# A core without global state: no writable data, not even zeroed.  (Constant tables that hold pointers
-# are in .data.rel.ro, which only a loader writes.)
+# A core without global state: no writable data, not even zeroed.  (Constant tables that hold
+# pointers are in .data.rel.ro, which only a loader writes.)
 for member in $(cat members); do
-    size -A "$member" | awk -v file="$member" \
-        '$1 ~ /^\.(data|bss|tdata|tbss)/ && $1 !~ /^\.data\.rel\.ro/ && $2 > 0 { print file ": " $2 " bytes of " $1 }'
+    size -A "$member" | awk -v file="$member" '
+        $1 ~ /^\.(data|bss|tdata|tbss)/ && $1 !~ /^\.data\.rel\.ro/ && $2 > 0 {
+            print file ": " $2 " bytes of " $1
+        }'
 done >globals
 
 status=0

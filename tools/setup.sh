@@ -3,9 +3,9 @@
 #
 # setup.sh PURPOSE...: make sure that what the given make targets need is installed.
 #
-# A purpose is run, test, bench, style or proof-of-build names below.  What is missing is installed
-# with apt-get, named as Debian names it; without root the one command to type is printed instead and
-# the build stops.  Where everything is there, nothing is printed and nothing is asked of the network.
+# What is missing for a purpose (build, run, bench, test, style) is installed with apt-get, named as
+# Debian names it; without root the one command to type is printed instead and the build stops.
+# Where everything is there, nothing is printed and nothing is asked of the network.
 set -eu
 
 # package:what it brings (a command, or the path of a file)
@@ -31,10 +31,13 @@ done
 # Packages that put a file where another package can put one too are asked for by name.
 has() {
     case $1 in
-    busybox-static) dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' && return ;;
+    busybox-static)
+        dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'
+        return
+        ;;
     esac
     case $2 in
-    /*) [ -e "$2" ] && [ "$1" != busybox-static ] ;;
+    /*) [ -e "$2" ] ;;
     *) command -v "$2" >/dev/null 2>&1 ;;
     esac
 }
@@ -53,7 +56,7 @@ if ! command -v apt-get >/dev/null 2>&1; then
     exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then
-    echo "quire needs some Debian packages; type: sudo apt-get install --no-install-recommends $missing" >&2
+    echo "packages are missing; type: sudo apt-get install --no-install-recommends $missing" >&2
     exit 1
 fi
 

@@ -7,7 +7,7 @@
  * machine folder has
  *
  *   entry.h  the format of one 64-bit entry, as constants and inline functions (included by
- *            core/entry.h; see machine/soft/entry.h for the list, with comments), and
+ *            core/kind.h; see machine/soft/entry.h for the list, with comments), and
  *   mmu.c    the functions below.
  *
  * All functions are called with the manager's lock held; none may call quire or wait.  When a

@@ -349,3 +349,96 @@ void test_bad_handlers(void)
     }
     EXPECT(ended_by_signal(child_wait(pid), SIGSEGV));
 }
+
+/*
+ * A handler for SIGSEGV that is itself a fault, may nest, and always starts over at the top of the
+ * alternate stack: each frame finds room, and no instruction of the program ever runs.
+ */
+void test_handler_loop(void)
+{
+    static const uint64_t places[] = {8, 0x800000000000, 0xffff800000000000, 0xffffffffffffffff};
+    uint8_t *pages = pages_map(4);
+
+    spare.base = address_of(pages) + 2 * PAGE;
+    spare.size = 2048;
+    for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        int pid = child_fork();
+        if (pid == 0) {
+            EXPECT_EQUAL(call3(SYS_sigaltstack, address_of(&spare), 0, 0), 0);
+            signal_set(SIGSEGV, places[i], SA_ONSTACK | SA_NODEFER);
+            (void)sys_kill(sys_getpid(), SIGSEGV);
+            sys_exit(0);
+        }
+        sleep_ms(20);
+        /* Where the processor finds the address bad only at the jump, the loop is the program's. */
+        (void)sys_kill(pid, SIGKILL);
+        int status = child_wait(pid);
+        EXPECT(ended_by_signal(status, SIGSEGV) || ended_by_signal(status, SIGKILL));
+    }
+}
+
+/*
+ * Run in place until the byte at `flag` is set; what rax held all the while.  The code around the
+ * loop is such that the program notices, and does not crash, if something sets it back a little.
+ */
+static uint64_t spin(const volatile uint8_t *flag)
+{
+    uint64_t kept = 77;
+
+    __asm__ volatile(".rept 16\n"
+                     "nop\n"
+                     ".endr\n"
+                     "1:\n"
+                     ".rept 256\n"
+                     "nop\n"
+                     ".endr\n"
+                     "cmpb $0, (%1)\n"
+                     "je 1b\n"
+                     : "+a"(kept)
+                     : "r"(flag)
+                     : "cc", "memory");
+    return kept;
+}
+
+static volatile uint8_t spin_over;
+
+static void spin_end(int signal, struct siginfo *info, void *context)
+{
+    (void)signal;
+    (void)info;
+    (void)context;
+    spin_over = 1;
+}
+
+/*
+ * A call that a handler interrupted is over when the handler returns.  A stop much later must not
+ * begin it again, in the middle of what the program does then.
+ */
+void test_stop_after_interrupt(void)
+{
+    int ends[2];
+    int ready[2];
+    int status;
+    char byte = 0;
+
+    EXPECT_EQUAL(sys_pipe2(ends, 0), 0);
+    EXPECT_EQUAL(sys_pipe2(ready, 0), 0);
+    int pid = child_fork();
+    if (pid == 0) {
+        signal_catch(SIGUSR1, note, 0);
+        signal_catch(SIGUSR2, spin_end, 0);
+        (void)sys_write(ready[1], &byte, 1);
+        EXPECT_EQUAL(sys_read(ends[0], &byte, 1), -EINTR);
+        sys_exit(spin(&spin_over) == 77 ? 0 : 1);
+    }
+    EXPECT_EQUAL(sys_read(ready[0], &byte, 1), 1);
+    sleep_ms(30);
+    EXPECT_EQUAL(sys_kill(pid, SIGUSR1), 0);
+    sleep_ms(30);
+    EXPECT_EQUAL(sys_kill(pid, SIGSTOP), 0);
+    EXPECT_EQUAL(sys_wait4(pid, &status, WUNTRACED), pid);
+    EXPECT_EQUAL(sys_kill(pid, SIGCONT), 0);
+    sleep_ms(30);
+    EXPECT_EQUAL(sys_kill(pid, SIGUSR2), 0);
+    EXPECT(ended_by_exit(child_wait(pid), 0));
+}

@@ -76,6 +76,8 @@ void test_sigchld(void);
 void test_signal_group(void);
 void test_reset_hand(void);
 void test_bad_handlers(void);
+void test_handler_loop(void);
+void test_stop_after_interrupt(void);
 
 /* file.c */
 void test_pipe_end_of_file(void);
@@ -89,6 +91,7 @@ void test_unlinked_file(void);
 void test_bad_descriptors(void);
 void test_close_on_exec(void);
 void test_big_file(void);
+void test_longest_file(void);
 void test_full_disk(void);
 void test_names(void);
 void test_directory_reading(void);

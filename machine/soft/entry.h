@@ -2,7 +2,7 @@
 /*
  * The entry format of the software machine.
  *
- * A machine's entry.h defines the names below and nothing else; core/entry.h makes kinds out of
+ * A machine's entry.h defines the names below and nothing else; core/kind.h makes kinds out of
  * them. Each ENTRY_ bit is one bit, set meaning yes.  The format is free, but: a zero word is
  * an empty entry, and the hardware (here: the walk in mmu.c) looks at an entry only when
  * ENTRY_PRESENT is set.

@@ -6,13 +6,17 @@
  * once undisturbed, which counts the passages through failure sites (core/hook.h) and gives the
  * bytes that every space holds in the end.  Then it is run again for every passage i: with failure
  * at i once, at i and every one after it (until the step has been refused), and with every number
- * of frames from one to what it needs.
+ * of frames from one to what it needs, without and with some in reserve.
  *
  * When a step is refused:
- *   the status is QUIRE_NO_MEMORY, or QUIRE_TOO_MANY_SPACES where the record of a space was
- * refused; the state is what it was: the canonical form (tests/search/canon.h, exact contents; W
- * and A bits aside) and the number of free frames; the auditor and the TLBs are content; the step
- * succeeds when it is tried again with memory, and in the end all bytes are those of the first run.
+ *   - the status is QUIRE_NO_MEMORY, or QUIRE_TOO_MANY_SPACES where a space's record was refused;
+ *   - the state is what it was: the canonical form (tests/search/canon.h, exact contents; W and A
+ *     bits aside) and the number of free frames;
+ *   - the auditor and the TLBs are content;
+ *   - an access was not refused with as many frames free as it takes; unmap and protect were not
+ *     refused while the reserve was enough, and nothing else takes from it;
+ *   - the step succeeds when it is tried again with memory, and in the end all bytes are those of
+ *     the first run.
  *
  * Besides the scenarios written below, which were thought of, some hundred are made at random.
  *
@@ -86,6 +90,7 @@ static struct inject {
     uint32_t frames_added;
     unsigned done_pages; /* of a copy that was refused in the middle */
     unsigned refusals;
+    uint32_t least_free;
     jmp_buf out;
 } J;
 
@@ -423,6 +428,34 @@ static void reserve_check(const struct step *s)
     J.world.q->frames.reserve = J.world.options.reserve;
 }
 
+/* The fewest frames that were free at any time within a step: seen at each access to shared state.
+ */
+static void least_free_look(const void *address, bool write)
+{
+    (void)address;
+    (void)write;
+    if (J.world.q->frames.free < J.least_free)
+        J.least_free = J.world.q->frames.free;
+}
+
+static bool is_access(const struct step *s)
+{
+    return s->kind == 'w' || s->kind == 'r' || s->kind == 'x';
+}
+
+/*
+ * An access was refused with `had` frames free, and takes `used` at its worst moment: were there
+ * enough?  A write that copies tables may ask for one more, because only then it is known that its
+ * page needs no copy.
+ */
+static void need_check(const struct step *s, uint64_t had, uint32_t used)
+{
+    uint64_t asked = used + (s->kind == 'w' && used > 0) + J.world.options.reserve;
+
+    if (had >= asked)
+        fail("refused with %llu frames free, and it takes %u", (unsigned long long)had, used);
+}
+
 /* A step, and where it is refused, that nothing has changed, and that it can be done after that. */
 static void step_run(const struct step *s)
 {
@@ -450,12 +483,17 @@ static void step_run(const struct step *s)
     if (!copy && frames_free() != free_before)
         fail("it was refused, and %llu frames are free, not %llu",
              (unsigned long long)frames_free(), (unsigned long long)free_before);
+    bool tight = test_failure.failed == 0;
     test_failure.at = 0;
-    if (test_failure.failed == 0) {
+    if (tight) {
         reserve_check(s);
         more_frames();
     }
+    uint32_t free_again = J.least_free = J.world.q->frames.free;
     status = step_do(s);
+    least_free_look(NULL, false);
+    if (tight && is_access(s))
+        need_check(s, free_before, free_again - J.least_free);
     if (status != QUIRE_OK)
         fail("%s when tried again with memory", quire_status_name(status));
     audit();
@@ -555,6 +593,7 @@ void inject_run(const struct inject_options *options, struct inject_result *resu
         if (setjmp(panic) != 0)
             fail("panic: %s", test_panic_text);
         test_panic_catch = &panic;
+        test_touch = least_free_look;
         for (unsigned i = 0; i < SCENARIOS + options->random && !options->scenario; i++) {
             J.scenario = i < SCENARIOS ? scenarios[i] : text;
             if (i >= SCENARIOS)

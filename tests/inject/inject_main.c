@@ -18,7 +18,7 @@
 
 int main(int argc, char **argv)
 {
-    struct inject_options o = {.random = QUIRE_TABLE_ENTRIES < 16 ? 200 : 10};
+    struct inject_options o = {.random = QUIRE_TABLE_ENTRIES < 16 ? 100 : 4};
     static struct inject_result r;
 
     for (int i = 1; i + 1 < argc; i += 2) {

@@ -275,8 +275,10 @@ static void operation_within(void);
 /* The host was asked for frames: it may give some back, destroy a space, or say no. */
 static bool need_frames(struct test_world *world, uint32_t frames)
 {
-    (void)frames;
     M.free_when_asked = frames_free();
+    if (test_failure.failed == 0 && M.free_when_asked >= (uint64_t)frames + M.reserve)
+        fail("the host is asked for %u frames, and %llu are free", frames,
+             (unsigned long long)M.free_when_asked);
     operation_within();
     if (!M.host_helps || chance(40))
         return false;
@@ -352,6 +354,25 @@ static void compare_regions(const struct model_space *m)
     }
 }
 
+/* What a walk of the tree finds is what looking at each page finds. */
+static void compare_usage(const struct model_space *m)
+{
+    uint64_t count[QUIRE_PAGE_KIND_COUNT] = {0};
+    struct quire_usage usage;
+
+    for (uint64_t i = 0; i != PAGES_ALL; i++) {
+        struct quire_page page;
+
+        quire_page(m->space, i << QUIRE_PAGE_SHIFT, &page);
+        count[page.kind]++;
+    }
+    quire_space_usage(m->space, 0, M.high, &usage);
+    if (usage.pages_private != count[QUIRE_PAGE_PRIVATE] ||
+        usage.pages_zero != count[QUIRE_PAGE_ZERO] ||
+        usage.pages_shared != count[QUIRE_PAGE_SHARED] + count[QUIRE_PAGE_BORROWED])
+        fail("space %u: its usage is not the sum of its pages", m->owner);
+}
+
 static void compare_space(const struct model_space *m)
 {
     compare_regions(m);
@@ -359,6 +380,8 @@ static void compare_space(const struct model_space *m)
         compare_page(m, m->oracle->page[i].number);
     for (uint64_t i = 0; i != PAGES_ALL; i++)
         compare_page(m, i);
+    if (MICRO)
+        compare_usage(m);
 }
 
 static void compare_all(void)
@@ -773,11 +796,11 @@ static void operation(void)
  */
 static void operation_within(void)
 {
-    struct model_space *m = some_space();
+    struct model_space *m = M.live > 0 ? some_space() : NULL;
     char outside[sizeof M.doing];
     uint64_t free_when_asked = M.free_when_asked;
 
-    if (!M.interferes || !M.busy || M.busy_outside || m == M.busy || chance(50))
+    if (!m || !M.interferes || !M.busy || M.busy_outside || m == M.busy || chance(50))
         return;
     memcpy(outside, M.doing, sizeof outside);
     M.busy_outside = M.busy;

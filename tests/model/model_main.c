@@ -2,9 +2,14 @@
 /*
  * The model as a program.
  *
- *   model [--ops N]               worlds with the seeds 1, 2, 3 ..., until N operations have been
- * done model --seed S [--ops N]      the world with that seed alone model --canary N ... with
- * deliberate bug N of core/hook.h
+ *   model [--ops N]
+ *       worlds with the seeds 1, 2, 3 ..., until N operations have been done
+ *   model --seed S [--trace]
+ *       the world with that seed alone; and print its operations
+ *   model --canary N ...
+ *       with deliberate bug N of core/hook.h
+ *
+ * It is built with the test hooks, and without them: then it tests the production TLB.
  *
  * The line of a failure has the seed that reruns it.
  */
@@ -32,8 +37,10 @@ int main(int argc, char **argv)
             ops = value;
         else if (!strcmp(argv[i], "--seed"))
             seed = value;
+#ifdef QUIRE_TEST
         else if (!strcmp(argv[i], "--canary"))
             qi_test_canary = (enum qi_canary)value;
+#endif
         else
             return fprintf(stderr, "model: what is %s?\n", argv[i]), 2;
     }

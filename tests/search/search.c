@@ -9,17 +9,17 @@
  *
  * The search is breadth first, so the sequence that it prints is as short as any that fails.  A
  * state is remembered as 64 bits of its canonical form (canon.h), the smallest over all ways to
- * exchange the spaces. It is not kept: a state is made again by running the operations that led to
- * it, which takes a few microseconds and four bytes of memory instead of a copy of the world; and
+ * exchange the spaces.  It is not kept: a state is made again by running the operations that led to
+ * it, which takes a few microseconds, and some bytes of memory instead of a copy of the world; and
  * then every operation is tried from a snapshot of it.
  *
  * After each operation:
- *   status     what the oracle (protections and values of each space) says
- *   audit      quire_check finds nothing
- *   TLBs       soft_check finds nothing: all that is still held is justified by the tables
- *   contents   each touched page of each space, by its frame, is the oracle's; no right exceeds the
- * region's and for each new state, once: after every space has been destroyed all frames are free
- * again.
+ *   - the status is what the oracle (protections and values of each space) says;
+ *   - quire_check finds nothing;
+ *   - soft_check finds nothing: all that a TLB still holds is justified by the tables;
+ *   - each touched page of each space, looked up by its frame, has the oracle's bytes; no right
+ *     exceeds the region's; a page that was written says that it is dirty.
+ * And for each new state, once: after every space has been destroyed all frames are free again.
  *
  * TLBs.  Each space runs on a CPU of its own.  Before each operation every CPU is given everything
  * that the tables allow at that moment (what a processor may fetch by speculation): all pages and

@@ -2,10 +2,14 @@
 /*
  * The exhaustive search as a program.
  *
- *   search [--seconds N] [--depth N] [--wide]   every sequence, as deep as N seconds allow, and
- * depth N in any case search --replay "write(A,0) fork(A->B) ..." [--wide] one sequence search
- * --rules                             take the rules of H2, H5 and H26 out, one by one: each search
- * must fail search --canary N ...                      with deliberate bug N of core/hook.h
+ *   search [--wide] [--seconds N] [--depth N]
+ *       every sequence, as deep as N seconds allow, and to depth N in any case
+ *   search [--wide] --replay "write(A,0) fork(A->B) ..."
+ *       one sequence
+ *   search --rules
+ *       take the rules of H2, H5 and H26 out, one by one: each search must fail
+ *   search --canary N ...
+ *       with deliberate bug N of core/hook.h
  *
  * Without --wide the operations are read, write, fork, exit, and protect, unmap and map of few
  * ranges: that search goes deep.  --wide has more ranges and protections, and fetch.  Pass and

@@ -73,6 +73,8 @@ static void scene_begin(struct scene *s)
     put(&s->u, s->a, LEAF, 8);
     put(&s->u, s->a, LEAF + PAGE(1), 7);
     protect(&s->u, s->a, LEAF + PAGE(1), PAGE(1), QUIRE_NONE); /* a barred one */
+    put(&s->u, s->a, LEAF + PAGE(2), 6);
+    protect(&s->u, s->a, LEAF + PAGE(2), PAGE(1), R); /* an own one that may not be written */
     s->c = fork_of(&s->u, s->b);
     CHECK(quire_zero_ahead(s->q, 2) == 2);
     test_run(&s->u.w, 0, NULL);
@@ -206,6 +208,8 @@ static void entries(void)
     n += wanted(&s, "does not name it");
     *e = (*e & ~ENTRY_PAYLOAD_MASK) | (entry_t)free_frame(&s) << ENTRY_PAYLOAD_SHIFT;
     n += wanted(&s, "is no page");
+    *slot_of(&s, s.a, LEAF + PAGE(2), 1) |= ENTRY_WRITE;
+    n += wanted(&s, "writable, in a region that forbids it");
     *e = entry_with_exec(*e, true);
     n += wanted(&s, "executable, in a region that forbids it");
     e = slot_of(&s, s.b, PAGE(1), 1);
@@ -271,6 +275,8 @@ static void homes(void)
     n += wanted(&s, "is no table of level");
     record(&s, s.b->root)->share--;
     n += wanted(&s, "share differs");
+    s.q->live_spaces++;
+    n += wanted(&s, "spaces: ");
     s.a->regions = NULL;
     n += wanted(&s, "outside any region");
     FIGURES("%u kinds of damage", n);

@@ -638,9 +638,12 @@ static void dirty_follows_content(void)
     map(&u, a, 0, LEAF, RW);
     put(&u, a, PAGE(0), 1);
     put(&u, a, PAGE(1), 1);
+    protect(&u, a, 0, LEAF, R); /* the machine's dirty bits are folded away */
+    protect(&u, a, 0, LEAF, RW);
     b = fork_of(&u, a);
     end(&u, b);
     put(&u, a, PAGE(0), 2);
+    CHECK(page_at(a, PAGE(1)).writable);
     CHECK_OK(quire_write(a, PAGE(1), "x", 1, NULL));
     CHECK(page_at(a, PAGE(1)).dirty);
     CHECK(get(&u, a, PAGE(1)) == 'x');

@@ -480,6 +480,9 @@ static void hidden_above_leaves(void)
         CHECK(page_at(b, PAGE(3)).kind == QUIRE_PAGE_EMPTY);
         CHECK(get(&u, b, upper) == 4);
         c = shape & 2 ? fork_of(&u, b) : NULL;
+        protect(&u, b, PAGE(1), PAGE(1), R);
+        protect(&u, b, PAGE(1), PAGE(1), QUIRE_NONE); /* allowed and barred again, untouched */
+        CHECK_STATUS(test_load(&u.w, b, PAGE(1), &byte), QUIRE_PROTECTED);
         protect(&u, b, PAGE(1), PAGE(1), RW);
         CHECK(get(&u, b, PAGE(1)) == 2);
         CHECK(!soft_try(u.w.cpu[0], 0, R, &byte));

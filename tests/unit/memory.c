@@ -287,7 +287,7 @@ static void the_host_finds_memory(void)
         if (n == 0)
             put(&u, space, 0, 1);
         else if (n == 1)
-            for (unsigned i = 0; victim; i++, address += PAGE(2))
+            for (; u.w.need_calls == 0; address += PAGE(2))
                 CHECK_OK(quire_map(space, &address, PAGE(1), RW, QUIRE_MAP_FIXED));
         else
             CHECK_OK(quire_space_create(u.w.q, &more));
@@ -329,6 +329,51 @@ static void the_reserve_is_for_freeing(void)
     CHECK(get(&u, a, PAGE(1)) == 2);
     end(&u, a);
     end(&u, b);
+    give_all(&u);
+    finish(&u);
+}
+
+static unsigned stores_between;
+
+/* Between two slices of a destroy: a store that needs frames which only the rest of it can give. */
+static void store_in_yield(struct test_world *world)
+{
+    struct quire_space *space = world->context;
+
+    if (stores_between >= 3 || quire_free_frames(world->q) > 2)
+        return;
+    CHECK_OK(test_store(world, space, PAGE(stores_between), 1));
+    stores_between++;
+}
+
+/*
+ * Goal: what waits to be dropped is memory that can be had.  Method: no frame is free but those of
+ * a space that is being destroyed in slices; between the slices another space writes new pages, and
+ * its faults take what they need out of the rest.
+ */
+static void dying_tables_are_memory(void)
+{
+    struct unit u;
+    struct quire_space *space, *dying;
+
+    begin_with(&u, &(struct test_options){.frames = 64});
+    space = space_new(&u);
+    dying = space_new(&u);
+    map(&u, space, 0, PAGE(4), RW);
+    map(&u, dying, 0, 4 * LEAF, RW);
+    for (unsigned i = 0; i < 4; i++)
+        put(&u, dying, i * LEAF, 1);
+    test_run(&u.w, 0, space);
+    leave_free(&u, 0);
+    stores_between = 0;
+    u.w.context = space;
+    u.w.yield = store_in_yield;
+    quire_space_destroy(dying);
+    u.w.yield = NULL;
+    CHECK(stores_between > 0);
+    CHECK(u.w.need_calls == 0);
+    audit(&u);
+    end(&u, space);
     give_all(&u);
     finish(&u);
 }
@@ -379,4 +424,5 @@ static void to_the_last_frame(void)
 }
 
 CHECK_MAIN("unit.memory", TEST(faults_with_k_frames), TEST(oom_unwinds),
-           TEST(the_host_finds_memory), TEST(the_reserve_is_for_freeing), TEST(to_the_last_frame))
+           TEST(the_host_finds_memory), TEST(the_reserve_is_for_freeing),
+           TEST(dying_tables_are_memory), TEST(to_the_last_frame))

@@ -189,6 +189,53 @@ static void stale_is_used(void)
 }
 
 /*
+ * Goal: the machine itself notices what core may never do.  Method: by hand, a root that is not the
+ * space's (so that the tables refuse whatever quire_fault says), and another frame under a
+ * read-only translation: reported and counted, and the access ends.
+ */
+static void broken_promises_are_reported(void)
+{
+    struct unit u;
+    struct quire_space *space;
+    pfn_t empty;
+    entry_t *e, before;
+    uint8_t byte;
+
+    begin(&u);
+    space = space_new(&u);
+    map(&u, space, 0, PAGE(2), RW);
+    put(&u, space, PAGE(0), 1);
+    put(&u, space, PAGE(1), 2);
+    mmu_flush_space(u.w.machine, space, quire_space_root(space));
+    CHECK_OK(quire_frame_take(u.w.q, &empty));
+    memset(u.w.frames + (size_t)(empty - u.w.config.first_frame) * QUIRE_PAGE_SIZE, 0,
+           QUIRE_PAGE_SIZE);
+    u.w.quiet = true;
+    u.w.cpu[0]->root = empty;
+    CHECK(soft_check(u.w.machine) == 1);
+    CHECK_STATUS(test_load(&u.w, space, 0, &byte), QUIRE_STATUS_COUNT);
+    CHECK(strstr(u.w.report, "still refuse"));
+    mmu_flush_space(u.w.machine, space, quire_space_root(space));
+    quire_frame_give(u.w.q, empty);
+    u.w.machine->violations = 0;
+    protect(&u, space, 0, PAGE(2), R);
+    CHECK(get(&u, space, PAGE(0)) == 1);
+    protect(&u, space, 0, PAGE(2), RW);
+    e = entry_of(&u, space, PAGE(0), 1);
+    before = *e;
+    *e = (*entry_of(&u, space, PAGE(1), 1) & ENTRY_PAYLOAD_MASK) | (before & ~ENTRY_PAYLOAD_MASK) |
+         ENTRY_WRITE | ENTRY_DIRTY;
+    CHECK_OK(test_store(&u.w, space, PAGE(0), 3));
+    CHECK(u.w.machine->violations == 1);
+    CHECK(strstr(u.w.report, "changed under a translation"));
+    *e = before;
+    mmu_flush_space(u.w.machine, space, quire_space_root(space));
+    u.w.machine->violations = 0;
+    end(&u, space);
+    finish(&u);
+}
+
+/*
  * Goal: a snapshot of the block is the whole world.  Method: copy the block, go on in every way,
  * put it back: bytes, tables, TLBs and counters are those of then, and the same steps give the same
  * block.
@@ -227,4 +274,5 @@ static void snapshot_is_everything(void)
 }
 
 CHECK_MAIN("unit.soft", TEST(every_size_and_alignment), TEST(refused_moves_nothing),
-           TEST(missing_flushes_are_found), TEST(stale_is_used), TEST(snapshot_is_everything))
+           TEST(missing_flushes_are_found), TEST(stale_is_used), TEST(broken_promises_are_reported),
+           TEST(snapshot_is_everything))

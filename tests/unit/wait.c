@@ -40,8 +40,7 @@ static void page_make(void)
     put(&s.u, s.space, PAGE(1), 1);
     put(&s.u, s.space, PAGE(1) + 1, 5);
     s.twin = fork_of(&s.u, s.space);
-    while (s.hoarded < HOARD_MAX &&
-           quire_frame_take(s.u.w.q, &s.hoard[s.hoarded]) == QUIRE_OK)
+    while (s.hoarded < HOARD_MAX && quire_frame_take(s.u.w.q, &s.hoard[s.hoarded]) == QUIRE_OK)
         s.hoarded++;
     CHECK(quire_free_frames(s.u.w.q) == 0);
 }
@@ -62,14 +61,9 @@ static bool change_meanwhile(struct test_world *w, uint32_t frames)
     hoard_give();
     switch (s.change) {
     case NOTHING:
-    case CHANGES:
-        return false;
-    case UNMAP_IT:
-        CHECK_OK(quire_unmap(s.space, PAGE(1), PAGE(1)));
-        break;
-    case FORBID_WRITING:
-        CHECK_OK(quire_protect(s.space, PAGE(1), PAGE(1), R));
-        break;
+    case CHANGES: return false;
+    case UNMAP_IT: CHECK_OK(quire_unmap(s.space, PAGE(1), PAGE(1))); break;
+    case FORBID_WRITING: CHECK_OK(quire_protect(s.space, PAGE(1), PAGE(1), R)); break;
     case MAP_ANEW:
         CHECK_OK(quire_map(s.space, &address, PAGE(1), RW, QUIRE_MAP_FIXED | QUIRE_MAP_REPLACE));
         break;
@@ -77,9 +71,7 @@ static bool change_meanwhile(struct test_world *w, uint32_t frames)
         test_end(w, s.twin);
         s.twin = NULL;
         break;
-    case FORK_AGAIN:
-        CHECK_OK(quire_space_fork(s.space, &s.third));
-        break;
+    case FORK_AGAIN: CHECK_OK(quire_space_fork(s.space, &s.third)); break;
     case WRITE_FIRST:
         test_run(w, 1, s.space);
         CHECK_OK(soft_store(w->cpu[1], PAGE(1) + 1, "\7", 1));
