@@ -47,13 +47,13 @@ struct user_stack {
 struct user_siginfo {
     int32_t number, error, code, padding;
     union {
+        uint8_t bytes[112]; /* first, so that an initializer clears all of it */
         struct {
             int32_t pid;
             uint32_t uid;
             int32_t status;
         } child;
         uint64_t address;
-        uint8_t bytes[112];
     } u;
 };
 
@@ -137,8 +137,8 @@ void signal_send_info(struct proc *p, int sig, const struct signal_info *info)
 
     if (!s || sig < 1 || sig >= SIGNAL_COUNT || p->exiting)
         return;
-    /* Init dies of nothing that it has no handler for. */
-    if (p->pid == INIT_PID && s->actions[sig - 1].handler == HANDLER_DEFAULT && p != current)
+    /* Init dies of nothing that it has no handler for, whoever sends it and whoever runs. */
+    if (p->pid == INIT_PID && s->actions[sig - 1].handler == HANDLER_DEFAULT)
         return;
     stop_or_continue(p, sig);
     if (!(s->blocked & signal_bit(sig)) && signal_ignored_by(p, sig))
@@ -243,7 +243,11 @@ static void frame_fill(struct signal_frame *u, const struct trap_frame *f, int s
     }
 }
 
-/* Make the program run its handler; false if its stack cannot take the frame. */
+/*
+ * Make the program run its handler; false if its stack cannot take the frame, or if the handler is
+ * nowhere a program can be.  The latter must not be left to the jump: user_return would answer it
+ * with another SIGSEGV, and with SA_NODEFER and an alternate stack go round for ever.
+ */
 static bool handler_enter(struct trap_frame *f, int sig, const struct signal_info *info)
 {
     struct proc_signals *s = current->signals;
@@ -251,7 +255,7 @@ static bool handler_enter(struct trap_frame *f, int sig, const struct signal_inf
     struct signal_frame u;
     uint64_t sp = f->rsp - RED_ZONE, fpu;
 
-    if (!(action.flags & SA_RESTORER))
+    if (!(action.flags & SA_RESTORER) || action.handler >= USER_HIGH)
         return false;
     if (action.flags & SA_ONSTACK && s->alt_size && !on_alt_stack(s, f->rsp))
         sp = s->alt_base + s->alt_size;

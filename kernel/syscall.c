@@ -175,7 +175,8 @@ static void call_ended(const struct call *call, long result)
 {
     struct proc_signals *s = current->signals;
 
-    s->interrupted = result == -EINTR;
+    /* What rt_sigreturn puts into rax may look like it, and is long over. */
+    s->interrupted = result == -EINTR && call->function != sys_rt_sigreturn && signal_pending();
     s->restart = call->restarts;
     if (s->restore_blocked && !signal_pending()) {
         s->restore_blocked = false;
