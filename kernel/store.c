@@ -203,9 +203,9 @@ int store_resize(struct store *s, uint64_t size)
         return -EFBIG;
     }
     if (size <= s->size) {
-        uint8_t *frame = store_frame(s, size / PAGE_SIZE);
-        /* The cut page may grow again and must show zeros then. */
-        if (size % PAGE_SIZE != 0 && frame != NULL) {
+        /* The cut page, if one is cut, may grow again and must show zeros then. */
+        uint8_t *frame = size % PAGE_SIZE == 0 ? NULL : store_frame(s, size / PAGE_SIZE);
+        if (frame != NULL) {
             memset(frame + size % PAGE_SIZE, 0, PAGE_SIZE - size % PAGE_SIZE);
         }
         store_free_from(s, (size + PAGE_SIZE - 1) / PAGE_SIZE);

@@ -110,8 +110,11 @@ static long call_vector(const uint64_t *a, bool write)
         struct buffer buffer = {vector.base, true};
         e = transfer(file, &buffer, vector.length, &place, write);
         done += e > 0 ? e : 0;
-        /* Waiting for the second part when the first has come would be wrong. */
-        if (e < (long)vector.length) {
+        /*
+         * Waiting for the second part when the first has come would be wrong; and a call that has
+         * moved as much as one may ends, since nobody else runs meanwhile.
+         */
+        if (e < (long)vector.length || done >= TRANSFER_MAX) {
             break;
         }
     }

@@ -75,7 +75,11 @@ enum {
     TIOCGSID = 0x5429,
 };
 
-enum { RING_SIZE = 4096, END_OF_FILE = 0x100 };
+/*
+ * One call writes at most WRITE_MAX bytes: the line is slow and interrupts, the typed Ctrl-C among
+ * them, are off meanwhile.
+ */
+enum { RING_SIZE = 4096, END_OF_FILE = 0x100, WRITE_MAX = 16384 };
 
 struct termios {
     uint32_t iflag, oflag, cflag, lflag;
@@ -345,16 +349,13 @@ static long tty_write(struct file *file, struct buffer *from, size_t n, uint64_t
     (void)file;
     (void)offset;
     int e = mode_has(TOSTOP) ? background_check(SIGTTOU, 0) : 0;
+    n = n < WRITE_MAX ? n : WRITE_MAX;
     while (e == 0 && done < n) {
         size_t part = n - done < sizeof(piece) ? n - done : sizeof(piece);
         e = buffer_get(from, piece, part);
         if (e == 0) {
             output(piece, part);
             done += part;
-        }
-        /* A long write can be interrupted between two pieces. */
-        if (done < n && done % PAGE_SIZE == 0 && signal_pending()) {
-            e = -EINTR;
         }
     }
     return done > 0 ? (long)done : e;
