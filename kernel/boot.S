@@ -4,6 +4,10 @@
  * kernel_main() in the upper half.  The tables made here map the first gigabyte three times: where
  * it is, at KERNEL_BASE, and in the direct map; kernel_map() (memory.c) takes the first away and
  * refines the others.
+ *
+ * A processor without the features that the tables need would end in a triple fault, which says
+ * nothing; so it is asked first, and a line on the serial port names what is missing.  The other
+ * features are asked for in C (cpu.c).
  */
 #define KERNEL_BASE 0xffffffff80000000
 #define PHYS(x) ((x) - KERNEL_BASE)
@@ -33,6 +37,23 @@ pvh_entry:
     cli
     cld
     movl $PHYS(boot_stack_end), %esp
+    movl %ebx, %edi             /* cpuid takes %ebx */
+
+    movl $0x80000000, %eax
+    cpuid
+    cmpl $0x80000001, %eax
+    movl $PHYS(no_long_mode), %esi
+    jb complain
+    movl $0x80000001, %eax
+    cpuid
+    btl $29, %edx
+    jnc complain
+    movl $PHYS(no_nx), %esi
+    btl $20, %edx
+    jnc complain
+    movl $PHYS(no_large_pages), %esi
+    btl $26, %edx
+    jnc complain
 
     /* bss is zero already: the loader clears it. */
     movl $(PHYS(boot_low) + 3), PHYS(boot_root)
@@ -54,6 +75,31 @@ pvh_entry:
     movl %eax, %cr0
     lgdtl PHYS(boot_gdt_pointer)
     ljmpl $8, $PHYS(long_entry)
+
+/* The text at %esi to the serial port, as the firmware left it, and the end as panic() makes it. */
+complain:
+    movw $0x3fd, %dx
+1:  inb %dx, %al
+    testb $0x20, %al
+    jz 1b
+    movw $0x3f8, %dx
+    lodsb
+    testb %al, %al
+    jz 2f
+    outb %al, %dx
+    jmp complain
+2:  movl $44, %eax              /* EXIT_PANIC */
+    movw $0xf4, %dx
+    outl %eax, %dx
+3:  hlt
+    jmp 3b
+
+no_long_mode:
+    .asciz "quire: this kernel needs a 64-bit processor (qemu: -cpu max)\r\n"
+no_nx:
+    .asciz "quire: this kernel needs a processor with no-execute pages (qemu: -cpu max)\r\n"
+no_large_pages:
+    .asciz "quire: this kernel needs a processor with 1 GiB pages (qemu: -cpu max)\r\n"
 
     .align 8
 boot_gdt:
@@ -78,8 +124,7 @@ upper_entry:
     movl %eax, %gs
     movq $boot_stack_end, %rsp
     xorl %ebp, %ebp
-    movl %ebx, %edi
-    call kernel_main
+    call kernel_main            /* %edi: the start info, since pvh_entry */
 1:  hlt
     jmp 1b
 
