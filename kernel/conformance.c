@@ -5,9 +5,8 @@
  * The suite wants single accesses whose faults nobody resolves.  They are made in the name of a
  * stand-in process without memory, for which the page fault handler refuses everything.  Loads and
  * stores go through user_copy, which then says that it failed.  To execute, the CPU is sent to user
- * mode at the address in question.  Whatever lies there ends in a trap soon (a breakpoint, or a
- * load from an address that has no page); it was fetched unless the trap is the fetch's own page
- * fault.  On the way back user_return finds the stand-in and leaves through user_execute_end.
+ * mode at the address in question, where a breakpoint lies: either it traps, or the fetch does.  On
+ * the way back user_return finds the stand-in and leaves through user_execute_end.
  */
 #include "conformance.h"
 
@@ -26,13 +25,15 @@ static bool execute(vaddr_t address)
     enum { FETCH = 16 }; /* in a page fault's error code */
     struct proc_signals *s = current->signals;
     const struct signal_info *info = &s->infos[SIGSEGV - 1];
-    bool refused;
+    bool refused, fetched;
 
     user_execute(address);
     refused = s->pending & signal_bit(SIGSEGV) && s->last_trap == VECTOR_PAGE_FAULT &&
               s->last_error & FETCH && info->address == address;
+    fetched = s->pending & signal_bit(SIGTRAP) && s->last_trap == VECTOR_BREAKPOINT;
+    kassert(refused != fetched);
     s->pending = 0;
-    return !refused;
+    return fetched;
 }
 
 static bool conformance_attempt(void *context, vaddr_t address, uint32_t access, uint8_t *byte)

@@ -67,9 +67,10 @@ static void text_put_number(struct text *t, unsigned n)
 
 /* ---- accesses -------------------------------------------------------------------------------- */
 
+/* A store stores the first byte of code, so that what lies there can still be executed. */
 static bool may(struct run *r, vaddr_t address, uint32_t access)
 {
-    uint8_t byte = 0x5a;
+    uint8_t byte = r->m->code[0];
 
     return r->m->attempt(r->m->context, address, access, &byte);
 }
