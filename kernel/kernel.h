@@ -157,7 +157,7 @@ struct proc {
     uint64_t clear_child_tid, set_child_tid;
     struct proc_signals *signals; /* null once it exits */
     uint64_t alarm_at, alarm_interval;
-    bool no_memory; /* quire had no frame for it: it dies */
+    bool no_memory; /* it dies for want of memory: victim.c */
     bool stand_in;  /* not a process: see conformance.c */
 };
 

@@ -21,7 +21,7 @@ static bool quiet, check_at_end, conformance;
 
 /* ---- what quire asks ------------------------------------------------------------------------- */
 
-/* Nothing here can be paged out; a process that cannot get a frame dies of it (trap.c). */
+/* Nothing here can be paged out; when a fault gets no frame, somebody dies of it (victim.c). */
 bool host_need_frames(void *host, uint32_t frames)
 {
     (void)host;

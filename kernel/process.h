@@ -43,6 +43,11 @@ void mm_put(struct mm *mm); /* must not be the running one */
 void vfork_release(struct proc *p);
 int pid_find_free(void);
 
+/* ---- victim.c */
+/* Quire has no frame for a fault of current: kill somebody, and let those run who will give theirs
+ * back. */
+void victim_choose(void);
+
 /* ---- exec.c */
 /* Load `path` with these arguments into a new space and make it current's.  0 or -E with nothing
  * changed. */

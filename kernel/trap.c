@@ -39,16 +39,6 @@ static bool in_user_access(const struct trap_frame *f)
            f->rip < (uint64_t)(uintptr_t)user_access_end;
 }
 
-/* Quire has no frame for the running process and nothing will give one back. */
-static void memory_kill(void)
-{
-    if (current->no_memory)
-        return;
-    current->no_memory = true;
-    kprintf("quire: out of memory: killed pid %d (%s)\n", current->pid, current->name);
-    signal_force(SIGKILL, SI_KERNEL, 0);
-}
-
 /* The access that an error code tells of. */
 static uint32_t fault_access(uint64_t error)
 {
@@ -60,7 +50,7 @@ static __attribute__((noinline)) void fault_refused(struct trap_frame *f, uint64
                                                     enum quire_status status)
 {
     if (status == QUIRE_NO_MEMORY)
-        memory_kill();
+        victim_choose();
     if (!frame_is_user(f)) {
         f->rip = (uint64_t)(uintptr_t)user_access_failed;
         return;

@@ -311,3 +311,37 @@ void test_out_of_memory_forked(void)
     }
     EXPECT(ended_by_exit(child_wait(owner), 0));
 }
+
+/* Who finds no memory because its child has taken it all outlives the child. */
+void test_out_of_memory_parent(void)
+{
+    enum { PAGES = 512 };
+    uint8_t *mine = pages_map(PAGES);
+    int ready[2];
+    char byte = 0;
+
+    if (!on_quire()) {
+        return;
+    }
+    EXPECT_EQUAL(sys_pipe2(ready, 0), 0);
+    int pid = child_fork();
+    if (pid == 0) {
+        uint64_t count = (uint64_t)frames_free() - PAGES / 2;
+        uint8_t *at = pages_map(count);
+        for (uint64_t i = 0; i < count; i++) {
+            at[i * PAGE] = 1;
+        }
+        (void)sys_write(ready[1], &byte, 1);
+        for (;;) {
+            sleep_ms(1000);
+        }
+    }
+    EXPECT_EQUAL(sys_read(ready[0], &byte, 1), 1);
+    for (unsigned i = 0; i < PAGES; i++) {
+        mine[i * PAGE] = (uint8_t)i;
+    }
+    EXPECT(ended_by_signal(child_wait(pid), SIGKILL));
+    for (unsigned i = 0; i < PAGES; i++) {
+        EXPECT_EQUAL(mine[i * PAGE], (uint8_t)i);
+    }
+}

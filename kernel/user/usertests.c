@@ -81,6 +81,7 @@ static const struct {
     {test_wild_pointers, "wild_pointers"},
     {test_out_of_memory, "out_of_memory"},
     {test_out_of_memory_forked, "out_of_memory_forked"},
+    {test_out_of_memory_parent, "out_of_memory_parent"},
     {test_fork_bomb, "fork_bomb"},
 };
 

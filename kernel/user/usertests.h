@@ -65,6 +65,7 @@ void test_runaway_stack(void);
 void test_noexec(void);
 void test_out_of_memory(void);
 void test_out_of_memory_forked(void);
+void test_out_of_memory_parent(void);
 
 /* signal.c */
 void test_segv_details(void);
