@@ -76,11 +76,6 @@ static bool is_table(const struct qi_frame *r)
     return r && (r->state == QI_FRAME_TABLE || r->state == QI_FRAME_DYING);
 }
 
-static unsigned entries_of(const struct qi_frame *r)
-{
-    return r->level == QUIRE_LEVELS ? MMU_ROOT_ENTRIES : QUIRE_TABLE_ENTRIES;
-}
-
 /* ---- frames -------------------------------------------------------------------------------- */
 
 static uint32_t check_list(struct audit *a, bool zeroed, uint32_t colour)
@@ -132,6 +127,29 @@ static void check_frames(struct audit *a)
     if (listed != f->free || listed != by_state[QI_FRAME_FREE] + by_state[QI_FRAME_ZEROED])
         found(a, "free frames: % counted, % on lists, % in that state", u(f->free), u(listed),
               u(by_state[QI_FRAME_FREE] + by_state[QI_FRAME_ZEROED]));
+}
+
+/* The frames of a list without colours, which are all that match. */
+static void check_chain(struct audit *a, const char *text, pfn_t head, uint32_t expected)
+{
+    uint32_t count = 0;
+    for (pfn_t pfn = head; pfn != QI_NO_FRAME && count <= expected; count++) {
+        const struct qi_frame *r = record_or_null(a->q, pfn);
+        pfn = r ? r->next : QI_NO_FRAME;
+    }
+    if (count != expected)
+        found(a, text, u(count), u(expected));
+}
+
+static void check_chains(struct audit *a)
+{
+    const struct qi_frames *f = &a->q->frames;
+    uint32_t partial = 0;
+    for (uint32_t i = 0; i < f->count; i++)
+        partial +=
+            f->records[i].state == QI_FRAME_NODES && f->records[i].share < QI_NODES_PER_FRAME;
+    check_chain(a, "frames with free nodes: % listed, % found", a->q->nodes.partial, partial);
+    check_chain(a, "dying tables: % listed, % found", a->q->drop_list, f->by_state[QI_FRAME_DYING]);
 }
 
 /* ---- references ---------------------------------------------------------------------------- */
@@ -223,7 +241,7 @@ static void count_references(struct audit *a, uint32_t step)
             continue;
         const entry_t *entries = table_entries(q, table);
         uint32_t present = 0;
-        for (unsigned j = 0; j < entries_of(r); j++) {
+        for (unsigned j = 0; j < table_count(r->level); j++) {
             entry_t e = entries[j];
             if (e == 0)
                 continue;
@@ -287,7 +305,7 @@ static void check_home(struct audit *a, const struct qi_frame *r, pfn_t table, u
     enum qi_kind kind = entry_kind(table_entries(a->q, table)[index], 1);
     if (kind == QI_EMPTY)
         return;
-    if ((kind != QI_OWN && kind != QI_BARRED) || r->side == QI_NO_FRAME ||
+    if ((kind != QI_OWN && kind != QI_BARRED) || !record_or_null(a->q, r->side) ||
         table_side(a->q, r)->uses[index] == 0)
         found(a, "table % entry %: kind % in a table without parents", u(table), u(index), u(kind));
 }
@@ -302,7 +320,7 @@ static void check_table(struct audit *a, const struct qi_frame *r, pfn_t table)
     if (r->side != QI_NO_FRAME && record_or_null(q, r->side) &&
         frame_record(&q->frames, r->side)->sum == 0)
         found(a, "table %: has a side frame and lends nothing", u(table));
-    for (unsigned j = 0; j < entries_of(r); j++) {
+    for (unsigned j = 0; j < table_count(r->level); j++) {
         entry_t e = entries[j];
         if (r->share == 0 && r->state == QI_FRAME_TABLE && r->level == 1)
             check_home(a, r, table, j);
@@ -387,7 +405,7 @@ static void check_path(struct audit *a, const struct quire_space *space, struct 
         return; /* reported by the recount */
     path.exclusive = path.exclusive && r->share == 1 && r->side == QI_NO_FRAME;
     const entry_t *entries = table_entries(q, path.table);
-    for (unsigned i = 0; i < entries_of(r); i++) {
+    for (unsigned i = 0; i < table_count(r->level); i++) {
         entry_t e = entries[i];
         vaddr_t at = path.base + i * entry_span(path.level);
         if (e == 0)
@@ -519,6 +537,7 @@ unsigned quire_check(struct quire *q)
     uint32_t live = 0;
     manager_lock(q);
     check_frames(&a);
+    check_chains(&a);
     count_references(&a, UINT32_MAX);
     check_counts_gone(&a);
     count_references(&a, 1);

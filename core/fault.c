@@ -98,9 +98,9 @@ static enum quire_status fault_try(struct qi_fault *fault)
     fault->prot = region->prot;
     struct qi_look look = qi_table_look(space, fault->address);
     if (look_allows(&look, fault->access)) {
-        entry_t *slot = fault_slot(fault, look.table);
-        if (fault->access == QUIRE_WRITE && !(look.entry & ENTRY_DIRTY))
-            entry_store(slot, look.entry | ENTRY_DIRTY | ENTRY_ACCESSED);
+        /* The caller may write through the direct map, where no machine sets the bits. */
+        if (fault->access == QUIRE_WRITE)
+            entry_mark(fault_slot(fault, look.table), ENTRY_DIRTY | ENTRY_ACCESSED);
         fault->pfn = entry_pfn(look.entry);
         q->stats.spurious++;
         return QUIRE_OK;
@@ -162,7 +162,7 @@ enum quire_status quire_fault(struct quire_space *space, vaddr_t address, uint32
     q->stats.faults++;
     enum quire_status status = qi_fault_resolve(&fault);
     count_refusal(&fault, status);
-    qi_finish(q);
+    qi_finish(q, QI_FEW_SLICES);
     return status;
 }
 
@@ -185,7 +185,7 @@ static enum quire_status copy_piece(struct quire_space *space, vaddr_t address, 
     } else {
         count_refusal(&fault, status);
     }
-    qi_finish(q);
+    qi_finish(q, QI_FEW_SLICES);
     return status;
 }
 

@@ -29,13 +29,14 @@ uint32_t qi_copy_need(const struct quire *q, const struct qi_look *look);
  * writable. */
 void qi_copy_write(struct qi_fault *fault, const struct qi_look *look);
 
-/* What a range loses.  Each includes what follows it, but for DISCARD, which is everything. */
+/* What a range loses; each includes what stands before it. */
 enum qi_loss { QI_LOSE_NOTHING, QI_LOSE_WRITE, QI_LOSE_EXEC, QI_LOSE_ACCESS, QI_LOSE_PAGES };
 
 struct qi_range {
     struct quire_space *space;
     vaddr_t low, high;
     enum qi_loss loss;
+    uint32_t lost; /* the rights that some part of it loses, for LOSE_WRITE and LOSE_EXEC */
 };
 /* How many frames the change will take, for qi_reserve. */
 uint32_t qi_range_need(const struct qi_range *range);

@@ -9,17 +9,16 @@
 
 /* All that core needs of a C library; the embedder has them, for compilers call them anyway. */
 void *memcpy(void *restrict to, const void *restrict from, size_t length);
-void *memmove(void *to, const void *from, size_t length);
 void *memset(void *to, int byte, size_t length);
-int memcmp(const void *a, const void *b, size_t length);
 
 /*
  * What a frame is.  Each transition is made by the function named.
  *
- *   ABSENT --frame_add--> FREE <--frame_free-- DATA TABLE SIDE NODES TAKEN
- *   FREE --frame_zero_ahead--> ZEROED
- *   FREE, ZEROED --frame_alloc--> DATA TABLE SIDE NODES TAKEN ZERO_PAGE
- *   TABLE --table_release (share reaches 0)--> DYING --drop_slice--> TABLE (homes only), or FREE
+ *   ABSENT --qi_frame_add--> FREE <--qi_frame_free-- DATA TABLE SIDE NODES TAKEN
+ *   FREE --qi_frame_zero_one--> ZEROED
+ *   FREE, ZEROED --qi_frame_alloc--> DATA TABLE SIDE NODES TAKEN ZERO_PAGE
+ *   TABLE --qi_table_release (share reaches 0)--> DYING --qi_table_drop_slice--> TABLE (homes
+ * only), or FREE
  */
 enum qi_frame_state {
     QI_FRAME_ABSENT, /* not handed over */
@@ -102,6 +101,8 @@ static inline uint32_t frame_colour(const struct qi_frames *f, pfn_t pfn)
 }
 
 void qi_frames_init(struct qi_frames *f, const struct quire_config *config, void *records);
+/* Make `count` frame numbers free frames, or nothing: QUIRE_ZERO_LENGTH, _OUT_OF_RANGE, _OVERLAPS.
+ */
 enum quire_status qi_frame_add(struct qi_frames *f, pfn_t first, uint32_t count);
 
 /* How many frames may be taken; `urgent` operations free memory in the end and may use the reserve.
@@ -125,6 +126,7 @@ static inline uint32_t qi_frame_any_colour(struct qi_frames *f)
 {
     return f->next_colour++ & (f->colours - 1);
 }
+/* Nobody refers to the frame any more, and no machine: it goes to the free list of its colour. */
 void qi_frame_free(struct qi_frames *f, pfn_t pfn);
 static inline void qi_frame_set_state(struct qi_frames *f, pfn_t pfn, enum qi_frame_state state)
 {
@@ -133,6 +135,7 @@ static inline void qi_frame_set_state(struct qi_frames *f, pfn_t pfn, enum qi_fr
     f->by_state[state]++;
     r->state = (uint8_t)state;
 }
+/* Zero one free frame; false: all are. */
 bool qi_frame_zero_one(struct qi_frames *f);
 
 #endif

@@ -27,6 +27,8 @@
 
 #include "entry.h"
 
+_Static_assert(QUIRE_LEVELS >= 2 && QUIRE_ADDRESS_BITS < 64, "a root above leaves, in 64 bits");
+
 enum qi_kind {
     QI_EMPTY,
     QI_OWN,

@@ -2,15 +2,15 @@
 /*
  * Shared words, and the lock over them.
  *
- * Everything that another CPU or the machine's walker may read or write at the same time is
- * accessed through load, store and update below; in the test build each access is a point where
- * a schedule can switch.
+ * An entry that a machine's walker, or another CPU, may read or write at the same time is
+ * accessed through entry_load, entry_store, entry_swap and entry_change; in the test build each
+ * of these is a point where a schedule can switch.  Passes over whole tables read and write
+ * plainly: their tables are either unpublished, or write-protected from above and changed by
+ * nobody but the holder of the lock.
  *
- * Locks.  A manager has one lock, taken by every public function and held while it changes
- * anything.  It is dropped while the host finds memory and between the slices of a long
- * operation; whoever takes it again looks everything up again.  Ranks exist so that the one
- * lock can become the five of design.md (space, page table, prototype table, frame, list)
- * without changing who may take what while holding what: debug builds check them.
+ * Locks.  A manager has one lock, taken by every public function and held while it looks at or
+ * changes anything.  It is dropped while the host finds memory and between the slices of a long
+ * operation; whoever takes it again looks everything up again.
  */
 #ifndef CORE_LOCK_H
 #define CORE_LOCK_H
@@ -54,11 +54,16 @@ static inline bool entry_change(entry_t *slot, entry_t *e, entry_t to)
     return __atomic_compare_exchange_n(slot, e, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-enum qi_rank { QI_RANK_NONE, QI_RANK_MANAGER };
+/* Set bits of a present entry, whatever a machine sets meanwhile. */
+static inline void entry_mark(entry_t *slot, entry_t bits)
+{
+    entry_t e = entry_load(slot);
+    while ((e & bits) != bits && !entry_change(slot, &e, e | bits))
+        ;
+}
 
 struct qi_lock {
     uint32_t word; /* 0 free, 1 held, 2 held and somebody waits */
-    enum qi_rank rank;
 };
 
 static inline void lock_take(struct qi_lock *lock, void *host)

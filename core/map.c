@@ -47,14 +47,16 @@ struct change {
     struct qi_range range;
     struct qi_edit edit;
     struct qi_region *regions; /* the new tree, owned until it is swapped in */
+    uint64_t nodes;            /* in use when the change began */
     uint32_t need;
 };
 
 static void change_begin(struct change *c, struct quire_space *space, vaddr_t low, vaddr_t high,
                          bool urgent)
 {
-    *c = (struct change){.range = {space, low, high, QI_LOSE_NOTHING},
-                         .edit = {.nodes = &space->q->nodes, .urgent = urgent}};
+    *c = (struct change){.range = {space, low, high, QI_LOSE_NOTHING, 0},
+                         .edit = {.nodes = &space->q->nodes, .urgent = urgent},
+                         .nodes = space->q->nodes.used};
 }
 
 /*
@@ -73,7 +75,7 @@ static enum quire_status change_finish(struct change *c)
     if (!there) {
         /* Free the new tree's nodes at once, or the wait would take them for progress. */
         qi_region_release(&q->nodes, c->regions);
-        while (qi_nodes_drop_slice(&q->nodes, SLICE_NODES))
+        while (q->nodes.used > c->nodes && qi_nodes_drop_slice(&q->nodes, 1))
             ;
         /* The edit held frames that are free again: what is there now was not enough. */
         uint32_t free = qi_frame_available(&q->frames, c->edit.urgent);
@@ -159,7 +161,7 @@ enum quire_status quire_map(struct quire_space *space, vaddr_t *address, uint64_
     do
         status = map_try(&m, &c);
     while (status == QUIRE_NO_MEMORY && qi_wait_for_frames(q, c.need));
-    qi_finish(q);
+    qi_finish(q, QI_ALL_SLICES);
     if (status == QUIRE_OK)
         *address = m.address;
     return status;
@@ -190,7 +192,7 @@ enum quire_status quire_unmap(struct quire_space *space, vaddr_t address, uint64
     do
         status = unmap_try(space, address, address + length, &c);
     while (status == QUIRE_NO_MEMORY && qi_wait_for_frames(q, c.need));
-    qi_finish(q);
+    qi_finish(q, QI_ALL_SLICES);
     return status;
 }
 
@@ -226,9 +228,10 @@ static enum quire_status protect_try(struct quire_space *space, vaddr_t low, vad
     uint32_t lost;
     if (!range_rights(space, low, high, prot, &lost))
         return QUIRE_NOT_MAPPED;
-    change_begin(c, space, low, high, true);
+    change_begin(c, space, low, high, false);
     c->regions = qi_region_reprotect(&c->edit, space->regions, low, high, prot);
     c->range.loss = loss_of(lost);
+    c->range.lost = lost;
     return change_finish(c);
 }
 
@@ -245,7 +248,7 @@ enum quire_status quire_protect(struct quire_space *space, vaddr_t address, uint
     do
         status = protect_try(space, address, address + length, whole_prot(prot), &c);
     while (status == QUIRE_NO_MEMORY && qi_wait_for_frames(q, c.need));
-    qi_finish(q);
+    qi_finish(q, QI_ALL_SLICES);
     return status;
 }
 

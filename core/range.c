@@ -60,31 +60,47 @@ static struct piece piece_below(const struct piece *piece, const struct part *pa
     return (struct piece){piece->range, child, piece->level - 1, part->low, part->high};
 }
 
-/* Does the table hold anything outside [low, high)?  `base` is the start of what it spans. */
-static bool occupied_outside(const struct quire *q, pfn_t table, unsigned level, vaddr_t base,
-                             vaddr_t low, vaddr_t high)
+/*
+ * Does the table hold anything inside [low, high), or else outside it?  `base` is where what it
+ * spans starts.  Goes down only where an entry spans an edge of the range.
+ */
+static bool occupied(const struct quire *q, pfn_t table, unsigned level, vaddr_t base, vaddr_t low,
+                     vaddr_t high, bool inside)
 {
     const entry_t *entries = table_entries(q, table);
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
         vaddr_t start = base + i * entry_span(level), end = start + entry_span(level);
-        if (entries[i] == 0 || (low <= start && end <= high))
+        bool all_in = low <= start && end <= high, all_out = end <= low || start >= high;
+        if (entries[i] == 0 || (inside ? all_out : all_in))
             continue;
-        if (end <= low || start >= high || level == 1)
-            return true;
-        if (occupied_outside(q, entry_pfn(entries[i]), level - 1, start, low, high))
+        if (all_in || all_out ||
+            occupied(q, entry_pfn(entries[i]), level - 1, start, low, high, inside))
             return true;
     }
     return false;
 }
 
+static bool part_occupied(const struct piece *piece, const struct part *part, entry_t e,
+                          bool inside)
+{
+    return occupied(piece->range->space->q, entry_pfn(e), piece->level - 1,
+                    part->low & ~(entry_span(piece->level) - 1), part->low, part->high, inside);
+}
+
 /* Unmapping takes the whole subtree: it lies in the range, or nothing of it lies outside. */
 static bool detachable(const struct piece *piece, const struct part *part, entry_t e)
 {
-    if (piece->range->loss != QI_LOSE_PAGES)
-        return false;
-    return part->covered ||
-           !occupied_outside(piece->range->space->q, entry_pfn(e), piece->level - 1,
-                             part->low & ~(entry_span(piece->level) - 1), part->low, part->high);
+    return piece->range->loss == QI_LOSE_PAGES &&
+           (part->covered || !part_occupied(piece, part, e, false));
+}
+
+/* There is nothing under the entry for the range to change: empty, hidden already, never touched.
+ */
+static bool untouched(const struct piece *piece, const struct part *part, entry_t e)
+{
+    if (e == 0 || (piece->range->loss != QI_LOSE_PAGES && !entry_present(e)))
+        return true;
+    return !part->covered && !part_occupied(piece, part, e, true);
 }
 
 static bool child_shared(const struct quire *q, entry_t e)
@@ -104,10 +120,8 @@ static uint32_t piece_need(const struct piece *piece, bool copied)
         struct part part = part_at(piece, at);
         entry_t e = entry_load(part.slot);
         at = part.high;
-        if (part.covered || e == 0 || detachable(piece, &part, e))
+        if (part.covered || untouched(piece, &part, e) || detachable(piece, &part, e))
             continue;
-        if (piece->range->loss != QI_LOSE_PAGES && !entry_present(e))
-            continue; /* hidden already */
         pfn_t child = entry_pfn(e);
         bool copies = copied || child_shared(q, e);
         struct piece below = piece_below(piece, &part, child);
@@ -123,16 +137,11 @@ static struct piece whole(struct qi_range *range)
     return (struct piece){range, range->space->root, QUIRE_LEVELS, range->low, range->high};
 }
 
-/* Is there any entry in the root for the range? */
+/* Is there anything in the tree for the range? */
 static bool root_touched(const struct piece *root)
 {
-    for (vaddr_t at = root->low; at < root->high;) {
-        struct part part = part_at(root, at);
-        if (entry_load(part.slot) != 0)
-            return true;
-        at = part.high;
-    }
-    return false;
+    return occupied(root->range->space->q, root->table, QUIRE_LEVELS, 0, root->low, root->high,
+                    true);
 }
 
 uint32_t qi_range_need(const struct qi_range *range)
@@ -147,18 +156,20 @@ uint32_t qi_range_need(const struct qi_range *range)
 
 /* ---- arrest -------------------------------------------------------------------------------- */
 
-static entry_t tightened(entry_t e, enum qi_loss loss)
+static entry_t tightened(entry_t e, uint32_t lost)
 {
-    bool dirty_lost = QI_CANARY(QI_CANARY_DIRTY_LOST);
-    e = dirty_lost ? e & ~(ENTRY_WRITE | ENTRY_DIRTY) : entry_fold(e);
-    return loss == QI_LOSE_EXEC ? entry_with_exec(e, false) : e;
+    if (lost & QUIRE_EXEC)
+        e = entry_with_exec(e, false);
+    if (!(lost & QUIRE_WRITE))
+        return e;
+    return QI_CANARY(QI_CANARY_DIRTY_LOST) ? e & ~(ENTRY_WRITE | ENTRY_DIRTY) : entry_fold(e);
 }
 
 /* Only rights go: in place, and the machine may set bits meanwhile. */
-static void leaf_tighten(entry_t *slot, enum qi_loss loss)
+static void leaf_tighten(entry_t *slot, uint32_t lost)
 {
     entry_t e = entry_load(slot);
-    while (entry_present(e) && !entry_change(slot, &e, tightened(e, loss)))
+    while (entry_present(e) && !entry_change(slot, &e, tightened(e, lost)))
         ;
 }
 
@@ -169,7 +180,7 @@ static void leaf_arrest(const struct piece *piece, const struct part *part)
     if (e == 0)
         return;
     if (loss < QI_LOSE_ACCESS)
-        leaf_tighten(part->slot, loss);
+        leaf_tighten(part->slot, piece->range->lost);
     else if (loss == QI_LOSE_PAGES || entry_present(e))
         while (!entry_change(part->slot, &e, entry_to_busy(e)))
             ;
@@ -182,17 +193,15 @@ static void table_arrest(const struct piece *piece, const struct part *part)
     struct quire *q = piece->range->space->q;
     enum qi_loss loss = piece->range->loss;
     entry_t e = entry_load(part->slot);
-    if (e == 0)
+    if (untouched(piece, part, e))
         return;
     bool shared = child_shared(q, e);
     if (shared && loss == QI_LOSE_WRITE)
         return;
-    if (detachable(piece, part, e) || (shared && part->covered && entry_present(e))) {
+    if (detachable(piece, part, e) || (shared && part->covered)) {
         entry_store(part->slot, entry_to_busy(e));
         return;
     }
-    if (loss != QI_LOSE_PAGES && !entry_present(e))
-        return;
     pfn_t child = entry_pfn(e);
     if (shared && !(piece->level == 2 && QI_CANARY(QI_CANARY_DISCARD_IN_PLACE))) {
         struct qi_gate gate;
@@ -287,6 +296,6 @@ void qi_range_apply(struct qi_range *range)
     piece_arrest(&root);
     if (!(QI_CANARY(QI_CANARY_NO_PROTECT_FLUSH) && range->loss != QI_LOSE_PAGES))
         mmu_flush_range(q->machine, space, range->low, range->high);
-    if (range->loss >= QI_LOSE_ACCESS || range->loss == QI_LOSE_EXEC)
+    if (range->loss >= QI_LOSE_EXEC)
         piece_settle(&root);
 }

@@ -35,7 +35,7 @@ _Static_assert(sizeof(struct qi_region) <= 64, "a node fits a micro page");
 struct qi_nodes {
     struct qi_frames *frames;
     pfn_t partial;          /* head of the list of frames with a free node */
-    struct qi_region *dead; /* nodes without references, to be freed in slices; linked by left */
+    struct qi_region *dead; /* nodes without references, to be freed in slices; linked by right */
     uint64_t used;
 };
 

@@ -36,7 +36,7 @@ enum {
 
 static bool drop_slice(struct quire *q)
 {
-    bool nodes = qi_nodes_drop_slice(&q->nodes, SLICE_NODES);
+    bool nodes = qi_nodes_drop_slice(&q->nodes, QI_SLICE_NODES);
     bool tables = qi_table_drop_slice(q);
     return nodes || tables;
 }
@@ -53,15 +53,15 @@ bool qi_wait_for_frames(struct quire *q, uint32_t need)
     return again;
 }
 
-void qi_finish_slices(struct quire *q)
+void qi_drop_slices(struct quire *q, uint32_t slices)
 {
-    bool more;
-    do {
+    bool more = true;
+    for (; more && slices > 0; slices--) {
         host_yield(q->host);
         manager_lock(q);
         more = drop_slice(q);
         manager_unlock(q);
-    } while (more);
+    }
 }
 
 /* ---- the manager --------------------------------------------------------------------------- */
@@ -98,7 +98,6 @@ enum quire_status quire_create(const struct quire_config *config, struct quire *
         return QUIRE_BAD_CONFIG;
     struct quire *q = config->arena;
     memset(q, 0, sizeof *q);
-    q->lock.rank = QI_RANK_MANAGER;
     q->spaces = (void *)((unsigned char *)config->arena + aligned(sizeof *q));
     void *records =
         (unsigned char *)q->spaces + aligned(config->max_spaces * sizeof(struct quire_space));
@@ -187,7 +186,7 @@ struct quire_space *qi_space_alloc(struct quire *q)
 enum quire_status quire_space_create(struct quire *q, struct quire_space **out)
 {
     manager_lock(q);
-    while (!qi_reserve(q, 1, false, QI_SITE_SPACE_ROOT)) {
+    while (q->free_space && !qi_reserve(q, 1, false, QI_SITE_SPACE_ROOT)) {
         if (qi_wait_for_frames(q, 1))
             continue;
         manager_unlock(q);
@@ -215,7 +214,7 @@ void quire_space_destroy(struct quire_space *space)
     *space = (struct quire_space){.q = q, .next_free = q->free_space};
     q->free_space = space;
     q->live_spaces--;
-    qi_finish(q);
+    qi_finish(q, QI_ALL_SLICES);
 }
 
 void quire_space_activate(struct quire *q, struct quire_space *space)

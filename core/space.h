@@ -8,7 +8,7 @@
 #include "region.h"
 
 /* Region nodes that one slice frees; a table of entries takes about as long. */
-enum { SLICE_NODES = 64 };
+enum { QI_SLICE_NODES = 64 };
 
 enum qi_space_state { QI_SPACE_FREE, QI_SPACE_LIVE };
 
@@ -70,17 +70,21 @@ static inline bool qi_reserve(struct quire *q, uint32_t need, bool urgent, enum 
  */
 bool qi_wait_for_frames(struct quire *q, uint32_t need);
 
+/* The slow half of qi_finish.  Not locked on entry nor on return. */
+void qi_drop_slices(struct quire *q, uint32_t slices);
+
 /*
- * The end of an operation: drop the lock, then free what the operation left behind, if anything, in
- * slices with host_yield between them.  Locked on entry, not on return.
+ * The end of an operation: drop the lock, then free what operations left behind, if anything, in at
+ * most `slices` slices with host_yield between them.  Locked on entry, not on return.
  */
-void qi_finish_slices(struct quire *q);
-static inline void qi_finish(struct quire *q)
+enum { QI_FEW_SLICES = 8 };
+#define QI_ALL_SLICES UINT32_MAX
+static inline void qi_finish(struct quire *q, uint32_t slices)
 {
     bool more = q->drop_list != QI_NO_FRAME || q->nodes.dead;
     manager_unlock(q);
     if (more)
-        qi_finish_slices(q);
+        qi_drop_slices(q, slices);
 }
 
 /* A record for a new space, without root and regions; null: the limit is reached.  Locked. */

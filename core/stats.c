@@ -81,7 +81,7 @@ static void visit_table(const struct visit *v, pfn_t table, unsigned level, vadd
                         bool exclusive)
 {
     const entry_t *entries = table_entries(v->q, table);
-    unsigned count = level == QUIRE_LEVELS ? MMU_ROOT_ENTRIES : QUIRE_TABLE_ENTRIES;
+    unsigned count = table_count(level);
     exclusive = exclusive && table_exclusive(v->q, table);
     v->usage->tables_private += exclusive;
     v->usage->tables_shared += !exclusive;
@@ -143,14 +143,14 @@ void quire_page(struct quire_space *space, vaddr_t address, struct quire_page *o
     }
     if (look.level == 1 && look.entry != 0) {
         enum qi_kind kind = entry_kind(look.entry, 1);
-        entry_t home = look.entry;
+        entry_t named = look.entry; /* the entry that names the frame */
         if (kind == QI_PROTOTYPE || kind == QI_BORROWED) {
             home_t place = qi_entry_home(q, look.entry);
-            home = table_entries(q, home_table(place))[home_index(place)];
+            named = table_entries(q, home_table(place))[home_index(place)];
         }
         out->kind = page_kind(&look);
-        out->pfn = entry_pfn(home);
-        out->dirty = entry_dirty(look.entry) || entry_dirty(home);
+        out->pfn = entry_pfn(named);
+        out->dirty = entry_dirty(look.entry) || entry_dirty(named);
         out->readable = reachable && entry_present(look.entry);
         out->writable = out->readable && look.open && (look.entry & ENTRY_WRITE);
         out->executable = out->readable && entry_exec(look.entry);

@@ -47,17 +47,10 @@
 
 #define ANY UINT64_MAX /* a mask that every entry meets which is not empty */
 
-static pfn_t child_of(entry_t e) { return entry_pfn(e); }
-
-/* Where bytes of an entry's table start in the space. */
+/* Where that part of the space starts which a table of `level` covers. */
 static vaddr_t table_base(vaddr_t address, unsigned level)
 {
     return address & ~(entry_span(level + 1) - 1);
-}
-
-static unsigned entries_at(unsigned level)
-{
-    return level == QUIRE_LEVELS ? MMU_ROOT_ENTRIES : QUIRE_TABLE_ENTRIES;
 }
 
 /*
@@ -91,7 +84,7 @@ struct qi_look qi_table_look(const struct quire_space *space, vaddr_t address)
         if (level == 1 || !entry_present(e))
             break;
         open &= e;
-        table = child_of(e);
+        table = entry_pfn(e);
         level--;
     }
     return (struct qi_look){e, table, level, exclusive, open != 0};
@@ -125,7 +118,7 @@ static pfn_t upper_unshare(struct quire *q, pfn_t table, unsigned level, bool hi
     pfn_t copy = table_create_raw(q, level);
     entry_t *to = table_entries(q, copy);
     memcpy(to, from, QUIRE_TABLE_ENTRIES * sizeof(entry_t));
-    unsigned count = entries_at(level);
+    unsigned count = table_count(level);
     for (unsigned i = next_with(to, 0, count, ANY); i < count;
          i = next_with(to, i + 1, count, ANY)) {
         entry_t e = to[i];
@@ -136,8 +129,8 @@ static pfn_t upper_unshare(struct quire *q, pfn_t table, unsigned level, bool hi
                 entry_store(&from[i], e & ~ENTRY_WRITE);
         }
         if (hidden)
-            to[i] = entry_absent(QI_CODE_HIDDEN, child_of(e), 0);
-        table_record(q, child_of(e))->share++;
+            to[i] = entry_absent(QI_CODE_HIDDEN, entry_pfn(e), 0);
+        table_record(q, entry_pfn(e))->share++;
     }
     table_record(q, copy)->present = table_record(q, table)->present;
     return copy;
@@ -286,7 +279,7 @@ uint32_t qi_gate_need(const struct quire_space *space, vaddr_t address, unsigned
         entry_t e = entry_load(&table_entries(q, table)[entry_index(address, l)]);
         if (e == 0)
             return need + l - level;
-        table = child_of(e);
+        table = entry_pfn(e);
         copied = copied || !entry_present(e) || !table_exclusive(q, table);
         if (copied)
             need += 1 + (l == 2 && table_record(q, table)->side == QI_NO_FRAME);
@@ -315,7 +308,7 @@ pfn_t qi_gate_child(struct qi_gate *gate, pfn_t table, unsigned level)
         table_record(q, table)->present++;
         return fresh;
     }
-    pfn_t child = child_of(e);
+    pfn_t child = entry_pfn(e);
     if (entry_present(e) && table_exclusive(q, child)) {
         if (!(e & ENTRY_WRITE)) {
             if (!QI_CANARY(QI_CANARY_NO_PUSH_DOWN))
@@ -393,10 +386,10 @@ void qi_table_release(struct quire *q, pfn_t table)
 static void upper_drop(struct quire *q, pfn_t table)
 {
     const entry_t *entries = table_entries(q, table);
-    unsigned count = entries_at(table_record(q, table)->level);
+    unsigned count = table_count(table_record(q, table)->level);
     for (unsigned i = next_with(entries, 0, count, ANY); i < count;
          i = next_with(entries, i + 1, count, ANY))
-        qi_table_release(q, child_of(entries[i]));
+        qi_table_release(q, entry_pfn(entries[i]));
     qi_frame_free(&q->frames, table);
 }
 

@@ -19,6 +19,12 @@ struct qi_side {
 _Static_assert(sizeof(struct qi_side) <= QUIRE_PAGE_SIZE, "the counts fit one frame");
 _Static_assert(QUIRE_TABLE_ENTRIES * sizeof(entry_t) <= QUIRE_PAGE_SIZE, "a table fits one frame");
 
+/* How many entries of a table of `level` belong to the space: the machine keeps some of a root's.
+ */
+static inline unsigned table_count(unsigned level)
+{
+    return level == QUIRE_LEVELS ? MMU_ROOT_ENTRIES : QUIRE_TABLE_ENTRIES;
+}
 static inline entry_t *table_entries(const struct quire *q, pfn_t table)
 {
     return frame_memory(&q->frames, table);
@@ -74,6 +80,7 @@ uint32_t qi_gate_need(const struct quire_space *space, vaddr_t address, unsigned
 /* Returns the owned table. */
 pfn_t qi_gate_open(struct qi_gate *gate, struct quire_space *space, vaddr_t address,
                    unsigned level);
+/* A gate at which nothing has happened yet. */
 static inline void qi_gate_begin(struct qi_gate *gate, struct quire_space *space, vaddr_t address)
 {
     *gate = (struct qi_gate){

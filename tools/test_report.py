@@ -1,17 +1,32 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """
-test_report.py JUNIT_XML BUILD_SECONDS: where the time of a test run went, by area and by test.
+test_report.py JUNIT_XML BUILD_SECONDS: what a test run tried, and where its time went.
+
+What was tried is each test's own summary: its lines `name: ok (figures)`, of all areas but unit,
+and the indented lines in which the kernel's programs count what they did.
 """
 
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 
 SLOWEST = 8
+SUMMARY = re.compile(r"^(\S+: ok .*\d.*|  (?:wild|jumps|elf cut|elf flipped|fork bomb): .*)$", re.M)
+
+
+def figures(cases):
+    print("\nWhat was tried:")
+    for case in cases:
+        name = case.get("name")
+        if not name.startswith("unit/"):
+            for line in SUMMARY.findall(case.findtext("system-out") or ""):
+                print(f"  {name}: {line.strip()}")
 
 
 def main():
     cases = ElementTree.parse(sys.argv[1]).getroot().findall("testcase")
+    figures(cases)
     times = {case.get("name"): float(case.get("time") or 0) for case in cases}
     areas = {}
     for name, seconds in times.items():

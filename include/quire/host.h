@@ -9,8 +9,9 @@
 
 /*
  * An operation needs `frames` free frames together and they are not there.  Called with nothing
- * held: the host may destroy spaces, give frames back, or sleep until something else did.
- * True: try again. False: nothing can be freed; the operation returns QUIRE_NO_MEMORY.
+ * held: the host may destroy spaces (not the one whose call is waiting), give frames back, or sleep
+ * until something else did. True: try again. False: nothing can be freed; the operation returns
+ * QUIRE_NO_MEMORY.
  */
 bool host_need_frames(void *host, uint32_t frames);
 

@@ -102,7 +102,7 @@ struct quire_config {
                              wrap */
     uint32_t colours;  /* cache colours of frames, a power of two up to QUIRE_COLOURS_MAX; 0 means 1
                         */
-    uint32_t reserve;  /* frames that only unmapping, protecting and destroying may take */
+    uint32_t reserve;  /* frames that only unmapping may take */
     vaddr_t low, high; /* what a space may map: [low, high), page aligned; high 0: all the machine
                           offers */
     void *host;        /* handed to every host_ function */
@@ -157,9 +157,9 @@ QUIRE_WARN_UNUSED enum quire_status quire_space_fork(struct quire_space *parent,
                                                      struct quire_space **out);
 
 /*
- * End a space.  It must run on no CPU.  What it shares is left in one step; what was its own is
- * freed in slices of bounded length with host_yield between them.  May wait (host_yield only);
- * cannot fail.
+ * End a space.  It must run on no CPU, and no other call on it may be in progress, one that waits
+ * for memory included.  What it shares is left in one step; what was its own is freed in slices of
+ * bounded length with host_yield between them.  May wait (host_yield only); cannot fail.
  */
 void quire_space_destroy(struct quire_space *space);
 
@@ -167,7 +167,8 @@ void quire_space_destroy(struct quire_space *space);
 void quire_space_activate(struct quire *q, struct quire_space *space);
 
 /* The frame number of the root table at this moment; a write fault or fork can change it. */
-pfn_t quire_space_root(const struct quire_space *space);
+pfn_t quire_space_root(const struct quire_space *space); /* takes no lock */
+/* The manager that the space belongs to.  Takes no lock. */
 struct quire *quire_space_manager(const struct quire_space *space);
 
 /* ---- regions ------------------------------------------------------------------------------- */

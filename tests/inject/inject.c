@@ -415,8 +415,8 @@ static void more_frames(void)
     J.frames_added = FRAMES;
 }
 
-/* Cutting a range may take from the reserve, so without one it is refused as well. */
-static bool is_urgent(const struct step *s) { return s->kind == 'u' || s->kind == 'p'; }
+/* Unmapping may take from the reserve, so without one it is refused as well. */
+static bool is_urgent(const struct step *s) { return s->kind == 'u'; }
 
 static void reserve_check(const struct step *s)
 {

@@ -496,7 +496,7 @@ static void op_protect(struct model_space *m)
         wanted = QUIRE_NOT_MAPPED;
     doing("protect(%u, %#llx, %#llx, prot %u)", m->owner, (unsigned long long)at,
           (unsigned long long)length, prot);
-    if (!judge(quire_protect(m->space, at, length, prot), wanted, change_frames(m->oracle), true))
+    if (!judge(quire_protect(m->space, at, length, prot), wanted, change_frames(m->oracle), false))
         return;
     oracle_protect(m->oracle, at, at + length, whole_prot(prot));
     compare_regions(m);
