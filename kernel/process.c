@@ -356,7 +356,8 @@ static bool unmourned(const struct proc *p)
 
     if (!s)
         return false;
-    return s->actions[SIGCHLD - 1].handler == 1 || s->actions[SIGCHLD - 1].flags & SA_NOCLDWAIT;
+    return s->actions[SIGCHLD - 1].handler == HANDLER_IGNORE ||
+           s->actions[SIGCHLD - 1].flags & SA_NOCLDWAIT;
 }
 
 static void parent_tell(struct proc *p)

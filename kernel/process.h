@@ -69,6 +69,21 @@ struct signal_info {
     uint64_t address;
 };
 
+/* The same as programs see it: Linux's siginfo_t. */
+struct user_siginfo {
+    int32_t number, error, code, padding;
+    union {
+        uint8_t bytes[112]; /* first, so that an initializer clears all of it */
+        struct {
+            int32_t pid;
+            uint32_t uid;
+            int32_t status;
+        } child;
+        uint64_t address;
+    } u;
+};
+_Static_assert(sizeof(struct user_siginfo) == 128, "siginfo_t");
+
 /* What a process has of signals; a frame of its own. */
 struct proc_signals {
     uint64_t pending, blocked;
@@ -104,6 +119,19 @@ void signals_exec(struct proc_signals *s);
 bool signal_ignored_by(const struct proc *p, int sig);
 
 static inline uint64_t signal_bit(int sig) { return UINT64_C(1) << (sig - 1); }
+
+/* No mask holds these back. */
+#define UNBLOCKABLE (signal_bit(SIGKILL) | signal_bit(SIGSTOP))
+#define HANDLER_DEFAULT UINT64_C(0)
+#define HANDLER_IGNORE UINT64_C(1)
+
+/* ---- sigframe.c */
+/*
+ * Make the program run its handler for `sig` when it goes on.  False, with nothing changed but some
+ * bytes of the program's stack, if that cannot take the frame or the handler is nowhere a program
+ * can be.
+ */
+bool handler_enter(struct trap_frame *f, int sig, const struct signal_info *info);
 
 void process_started(struct trap_frame *f);
 
