@@ -4,12 +4,10 @@
  *
  * The new space is built completely, arguments on the stack included, before anything of the old
  * one is given up.  So there is no point of no return with an error behind it: whatever is wrong
- * with the file or with memory, the caller gets an error number and goes on.  Nothing in the file
- * is trusted: every size is checked against the file and against what a space may map, and bytes
- * are only ever moved by quire_write.
+ * with the file or with memory, the caller gets an error number and goes on.
  *
- * Static programs and static position-independent ones; and "#!" scripts, five deep at most as
- * Linux has it.  The stack, from the top down:
+ * What a program file says is elf.c's; here are "#!" scripts, five deep at most as Linux has it,
+ * and the stack with the arguments, from the top down:
  *
  *   the path given to execve, the environment's strings, the arguments' strings  (ascending)
  *   16 random bytes, "x86_64"
@@ -22,33 +20,8 @@ enum {
     SCRIPT_DEPTH = 5,
     SCRIPT_LINE = 256,
     PREFIX_MAX = 2 * SCRIPT_DEPTH + 1,
-    SEGMENTS_MAX = 64,
     ARGUMENT_MAX = 128 << 10,
     ARGUMENTS_MAX = 2 << 20,
-    ET_EXEC = 2,
-    ET_DYN = 3,
-    EM_X86_64 = 62,
-    PT_LOAD = 1,
-    PT_INTERP = 3,
-    PF_X = 1,
-    PF_W = 2,
-    PF_R = 4,
-};
-#define DYN_BASE UINT64_C(0x555555554000)
-#define LOAD_HIGH (USER_HIGH - STACK_BYTES - STACK_GUARD)
-
-struct elf_header {
-    uint8_t ident[16];
-    uint16_t type, machine;
-    uint32_t version;
-    uint64_t entry, phoff, shoff;
-    uint32_t flags;
-    uint16_t ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
-};
-
-struct elf_segment {
-    uint32_t type, flags;
-    uint64_t offset, vaddr, paddr, filesz, memsz, align;
 };
 
 /* Everything that is under way; exec_cleanup gives up what is left in it. */
@@ -58,20 +31,13 @@ struct loading {
     char *prefix[PREFIX_MAX]; /* argument strings that replace the program's argv[0] */
     unsigned prefix_count;
     bool script;
-    struct elf_header header;
-    struct elf_segment *segments;
-    uint64_t base, entry, phdr, end;
+    struct elf elf;
     struct mm *mm;
     char *buffer;               /* a page: file contents, strings */
     char *words;                /* a page: pointers on their way to the stack */
     char *exe;                  /* the program's absolute path */
     uint64_t argc, envc, bytes; /* strings with their zeros */
 };
-
-static long status_error(enum quire_status status)
-{
-    return status == QUIRE_NO_MEMORY || status == QUIRE_TOO_MANY_SPACES ? -ENOMEM : -ENOEXEC;
-}
 
 static char *string_copy(const char *from)
 {
@@ -89,7 +55,7 @@ static void exec_cleanup(struct loading *l)
         inode_put(l->inode);
     for (unsigned i = 0; i < l->prefix_count; i++)
         kfree(l->prefix[i]);
-    kfree(l->segments);
+    elf_close(&l->elf);
     kfree(l->buffer);
     kfree(l->words);
     kfree(l->exe);
@@ -189,100 +155,7 @@ static long program_name(struct loading *l)
     return l->exe ? 0 : error;
 }
 
-static long header_read(struct loading *l)
-{
-    static const uint8_t ident[7] = {0x7f, 'E', 'L', 'F', 2, 1, 1};
-    struct elf_header *h = &l->header;
-    long n = inode_read(l->inode, h, sizeof *h, 0);
-    long size;
-
-    if (n < 0)
-        return n;
-    if (n != (long)sizeof *h || memcmp(h->ident, ident, sizeof ident) != 0)
-        return -ENOEXEC;
-    if ((h->type != ET_EXEC && h->type != ET_DYN) || h->machine != EM_X86_64)
-        return -ENOEXEC;
-    if (h->phentsize != sizeof(struct elf_segment) || h->phnum == 0 || h->phnum > SEGMENTS_MAX)
-        return -ENOEXEC;
-    size = (long)(h->phnum * sizeof(struct elf_segment));
-    l->segments = kmalloc((size_t)size);
-    if (!l->segments)
-        return -ENOMEM;
-    n = inode_read(l->inode, l->segments, (size_t)size, h->phoff);
-    return n < 0 ? n : n == size ? 0 : -ENOEXEC;
-}
-
 /* ---- the space ------------------------------------------------------------------------------- */
-
-static uint32_t segment_prot(const struct elf_segment *s)
-{
-    return (s->flags & PF_R ? (uint32_t)QUIRE_READ : 0) |
-           (s->flags & PF_W ? (uint32_t)QUIRE_WRITE : 0) |
-           (s->flags & PF_X ? (uint32_t)QUIRE_EXEC : 0);
-}
-
-static bool segment_ok(const struct loading *l, const struct elf_segment *s)
-{
-    uint64_t size = inode_size(l->inode);
-
-    return s->filesz <= s->memsz && s->offset <= size && s->filesz <= size - s->offset &&
-           s->vaddr < LOAD_HIGH - l->base && s->memsz < LOAD_HIGH - l->base - s->vaddr &&
-           s->vaddr + l->base >= USER_LOW;
-}
-
-static long segment_fill(struct loading *l, const struct elf_segment *s)
-{
-    uint64_t done = 0;
-
-    while (done < s->filesz) {
-        uint64_t address = l->base + s->vaddr + done;
-        size_t piece = PAGE_SIZE - address % PAGE_SIZE;
-        enum quire_status status;
-        long n;
-
-        if (piece > s->filesz - done)
-            piece = s->filesz - done;
-        n = inode_read(l->inode, l->buffer, piece, s->offset + done);
-        if (n != (long)piece)
-            return n < 0 ? n : -ENOEXEC;
-        status = quire_write(l->mm->space, address, l->buffer, piece, NULL);
-        if (status != QUIRE_OK)
-            return status_error(status);
-        done += piece;
-    }
-    return 0;
-}
-
-static long segment_load(struct loading *l, const struct elf_segment *s)
-{
-    const uint32_t writable = QUIRE_READ | QUIRE_WRITE;
-    uint64_t low, high;
-    enum quire_status status;
-    long error;
-
-    if (!segment_ok(l, s))
-        return -ENOEXEC;
-    if (s->memsz == 0)
-        return 0;
-    low = (l->base + s->vaddr) & -(uint64_t)PAGE_SIZE;
-    high = (l->base + s->vaddr + s->memsz + PAGE_SIZE - 1) & -(uint64_t)PAGE_SIZE;
-    status = quire_map(l->mm->space, &low, high - low, writable, QUIRE_MAP_FIXED);
-    if (status != QUIRE_OK)
-        return status_error(status);
-    error = segment_fill(l, s);
-    if (error)
-        return error;
-    if (segment_prot(s) != writable) {
-        status = quire_protect(l->mm->space, low, high - low, segment_prot(s));
-        if (status != QUIRE_OK)
-            return status_error(status);
-    }
-    if (high > l->end)
-        l->end = high;
-    if (l->header.phoff >= s->offset && l->header.phoff - s->offset < s->filesz)
-        l->phdr = l->base + s->vaddr + (l->header.phoff - s->offset);
-    return 0;
-}
 
 static long stack_map(struct loading *l)
 {
@@ -298,38 +171,24 @@ static long stack_map(struct loading *l)
     }
     mm->stack_low = USER_HIGH - STACK_BYTES;
     mm->stack_high = USER_HIGH;
-    return status == QUIRE_OK ? 0 : status_error(status);
+    return status == QUIRE_OK ? 0 : -ENOMEM;
 }
 
-static long image_load(struct loading *l)
+static long space_load(struct loading *l)
 {
-    enum quire_status status;
     long error;
 
     l->mm = mm_create();
     if (!l->mm)
         return -ENOMEM;
-    status = quire_space_create(quire, &l->mm->space);
-    if (status != QUIRE_OK) {
+    if (quire_space_create(quire, &l->mm->space) != QUIRE_OK) {
         l->mm->space = NULL;
         return -ENOMEM;
     }
-    l->base = l->header.type == ET_DYN ? DYN_BASE : 0;
-    for (unsigned i = 0; i < l->header.phnum; i++) {
-        const struct elf_segment *s = &l->segments[i];
-
-        if (s->type == PT_INTERP)
-            return -ENOEXEC;
-        if (s->type != PT_LOAD)
-            continue;
-        error = segment_load(l, s);
-        if (error)
-            return error;
-    }
-    if (l->end == 0 || l->header.entry >= USER_HIGH - l->base)
-        return -ENOEXEC;
-    l->entry = l->base + l->header.entry;
-    l->mm->brk_start = l->mm->brk_end = l->end;
+    error = elf_load(&l->elf, l->mm->space, l->buffer);
+    if (error)
+        return error;
+    l->mm->brk_start = l->mm->brk_end = l->elf.end;
     return stack_map(l);
 }
 
@@ -479,12 +338,12 @@ static long auxiliary_put(struct stack *s, uint64_t random, uint64_t platform, u
         {16, cpu_hwcap()},      /* HWCAP */
         {6, PAGE_SIZE},         /* PAGESZ */
         {17, TICKS_PER_SECOND}, /* CLKTCK */
-        {3, l->phdr},           /* PHDR */
-        {4, sizeof(struct elf_segment)},
-        {5, l->header.phnum},
+        {3, l->elf.phdr},       /* PHDR */
+        {4, l->elf.phentsize},
+        {5, l->elf.phnum},
         {7, 0}, /* BASE: no interpreter */
         {8, 0}, /* FLAGS */
-        {9, l->entry},
+        {9, l->elf.entry},
         {11, USER_ID}, /* UID, EUID, GID, EGID */
         {12, USER_ID},
         {13, USER_ID},
@@ -588,7 +447,7 @@ static void process_replace(struct loading *l, uint64_t rsp)
     fpu_clean(p->fpu);
     fpu_load(p->fpu);
     *p->frame = (struct trap_frame){
-        .rip = l->entry,
+        .rip = l->elf.entry,
         .cs = SELECTOR_USER_CODE,
         .rflags = RFLAGS_FIXED | RFLAGS_IF,
         .rsp = rsp,
@@ -611,11 +470,11 @@ long exec_program(const struct exec_request *request)
     if (!error)
         error = program_name(&l);
     if (!error)
-        error = header_read(&l);
+        error = elf_open(&l.elf, l.inode);
     if (!error)
         error = arguments_measure(&l);
     if (!error)
-        error = image_load(&l);
+        error = space_load(&l);
     if (!error)
         error = stack_fill(&l, &rsp);
     if (!error)

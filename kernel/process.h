@@ -48,6 +48,22 @@ int pid_find_free(void);
  * back. */
 void victim_choose(void);
 
+/* ---- elf.c */
+/* A program file that is being loaded.  All zeros before elf_open. */
+struct elf {
+    struct inode *inode; /* the caller's */
+    struct elf_segment *segments;
+    uint64_t base, entry, phoff;
+    uint64_t phdr, end; /* where its headers are, and the end of its last page: by elf_load */
+    uint16_t phnum, phentsize;
+};
+
+/* Read the headers.  0 or -E; elf_close either way. */
+long elf_open(struct elf *elf, struct inode *inode);
+/* Map and fill the segments, by way of `page`.  0 or -E, and then the space is half filled. */
+long elf_load(struct elf *elf, struct quire_space *space, char *page);
+void elf_close(struct elf *elf);
+
 /* ---- exec.c */
 /* Load `path` with these arguments into a new space and make it current's.  0 or -E with nothing
  * changed. */
