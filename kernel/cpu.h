@@ -146,7 +146,7 @@ void memory_init(uint32_t start_info);
 const void *memory_initrd(size_t *size);
 void *frame_alloc_dirty(void); /* as frame_alloc, not zeroed */
 void *memory_machine(void);    /* quire's config.machine */
-/* A kernel stack with an unmapped page below; its low end, or null. */
+/* A kernel stack with unmapped pages below; its low end, or null. */
 enum { STACK_SIZE = 4 * PAGE_SIZE };
 void *stack_alloc(void);
 void stack_free(void *stack);

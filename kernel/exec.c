@@ -331,6 +331,8 @@ static long vector_put(struct stack *s, uintptr_t vector, const char *const *ker
     return 0;
 }
 
+enum { AUXILIARY_WORDS = 36, TAIL_BYTES = 32 };
+
 static long auxiliary_put(struct stack *s, uint64_t random, uint64_t platform, uint64_t path)
 {
     const struct loading *l = s->l;
@@ -354,6 +356,7 @@ static long auxiliary_put(struct stack *s, uint64_t random, uint64_t platform, u
         {15, platform},
         {0, 0},
     };
+    _Static_assert(sizeof pairs == AUXILIARY_WORDS * 8, "stack_fill makes room for them");
     long error = 0;
 
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0] && !error; i++) {
@@ -363,8 +366,6 @@ static long auxiliary_put(struct stack *s, uint64_t random, uint64_t platform, u
     }
     return error;
 }
-
-enum { AUXILIARY_WORDS = 36, TAIL_BYTES = 32 };
 
 static long pointers_put(struct stack *s, uint64_t skip)
 {

@@ -7,8 +7,9 @@
  *                          has copied since it was made
  *   /proc/quire/forks      the last forks, each with its cost in time and in frames
  *   /proc/quire/syscalls   how often each call was made, and how often it was unknown
- *   /proc/quire/audit      reading it runs quire_check: findings go to the console, their number
- * here /proc/PID/quire        the regions of one space, and the kinds of the pages in each
+ *   /proc/quire/audit      reading it runs quire_check: findings go to the console, here is their
+ *                          number
+ *   /proc/PID/quire        the regions of one space, and the kinds of the pages in each
  *
  * The rest is Linux's, as far as ps, free, top and df read it.  A function here writes one text; a
  * process may be a zombie, whose memory is gone.  Cycles become nanoseconds by comparing the

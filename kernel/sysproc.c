@@ -18,6 +18,7 @@ enum {
     ARCH_GET_FS = 0x1003,
     REBOOT_MAGIC = (int)0xfee1dead,
     UTS_LENGTH = 65,
+    RANDOM_MAX = 16 << 20, /* bytes of one getrandom: interrupts are off meanwhile */
 };
 
 static char host_name[UTS_LENGTH] = "quire";
@@ -305,7 +306,7 @@ void random_fill(void *to, size_t n)
 long sys_getrandom(const uint64_t *a)
 {
     uint8_t bytes[256];
-    uint64_t done = 0, n = a[1] < INT32_MAX ? a[1] : INT32_MAX;
+    uint64_t done = 0, n = a[1] < RANDOM_MAX ? a[1] : RANDOM_MAX;
 
     if (a[2] & ~UINT64_C(7))
         return -EINVAL;

@@ -9,8 +9,8 @@
  *   - A flush for a space that does not run has nothing to do: the write to CR3 that will start it
  *     forgets everything anyway.
  *   - mmu_activate must write CR3 even when the value stays the same.  Two spaces that fork made
- * can have the same root table until one of them writes, and flushes asked for one are not made for
- * the other.
+ *     can have the same root table until one of them writes, and flushes asked for one are not made
+ *     for the other.
  *   - invlpg drops the page's translation and all cached pointers to tables for the current
  *     space (SDM volume 3, 4.10.4.1), so mmu_flush_page covers the upper levels as core wants it.
  *
