@@ -45,7 +45,6 @@ static void install(struct qi_fault *fault, pfn_t table, entry_t *slot, pfn_t pf
 {
     struct quire *q = fault->space->q;
     unsigned index = entry_index(fault->address, 1);
-    qi_frame_set_state(&q->frames, pfn, QI_FRAME_DATA);
     frame_record(&q->frames, pfn)->home = home_make(table, index);
     entry_store(slot, entry_own(pfn, fault->prot, true));
     fault->pfn = pfn;
@@ -105,31 +104,33 @@ void qi_copy_write(struct qi_fault *fault, const struct qi_look *look)
     entry_t *slot = &table_entries(q, table)[entry_index(fault->address, 1)];
     entry_t e = entry_load(slot);
     enum qi_kind kind = entry_kind(e, 1);
-    /* What may be replaced by another frame is made busy before the one flush.  If a table was
-     * replaced the flush is due anyway, and whether the page can be reused is known only after the
-     * old table has gone. */
-    bool flush_due = gate.flush;
-    if (kind == QI_ZERO ||
-        (kind == QI_BORROWED && (flush_due || !qi_home_movable(q, qi_entry_home(q, e))))) {
+    /*
+     * What is replaced by another frame is made busy before the one flush.  If a table was
+     * replaced the flush is due anyway, and whether the page can be taken is known only after
+     * the old table went.
+     */
+    bool lent = is_lent(kind), settled = !gate.flush;
+    bool reuse = lent && settled && qi_home_movable(q, qi_entry_home(q, e));
+    if (kind == QI_ZERO || (kind == QI_BORROWED && !reuse)) {
         e = entry_swap(slot, QI_CANARY(QI_CANARY_BUSY_LOOKS_EMPTY) ? 0 : entry_to_busy(e));
         if (!QI_CANARY(QI_CANARY_NO_COPY_FLUSH))
             gate.flush = true;
     }
     qi_gate_close(&gate);
+    if (lent && !settled)
+        reuse = qi_home_movable(q, qi_entry_home(q, e));
     switch (kind) {
     case QI_EMPTY:
     case QI_ZERO: write_fresh(fault, table, slot, kind == QI_EMPTY); break;
     case QI_OWN:
     case QI_BARRED: write_upgrade(fault, slot, e); break;
     case QI_BORROWED:
-    case QI_PROTOTYPE: {
-        home_t home = qi_entry_home(q, e);
-        if (qi_home_movable(q, home))
-            write_reuse(fault, table, slot, home);
+    case QI_PROTOTYPE:
+        if (reuse)
+            write_reuse(fault, table, slot, qi_entry_home(q, e));
         else
-            write_copy(fault, table, slot, home, kind == QI_BORROWED);
+            write_copy(fault, table, slot, qi_entry_home(q, e), kind == QI_BORROWED);
         break;
-    }
     case QI_BUSY:
     case QI_TABLE:
     case QI_HIDDEN: host_panic("an owned leaf holds an entry of this kind", __FILE__, __LINE__);

@@ -37,36 +37,16 @@ void qi_frames_init(struct qi_frames *f, const struct quire_config *config, void
     f->by_state[QI_FRAME_ABSENT] = f->count;
 }
 
-static struct qi_list *list_of(struct qi_frames *f, pfn_t pfn)
-{
-    bool zeroed = frame_record(f, pfn)->state == QI_FRAME_ZEROED;
-    return &f->list[zeroed][frame_colour(f, pfn)];
-}
-
 static void list_push(struct qi_frames *f, pfn_t pfn)
 {
-    struct qi_list *list = list_of(f, pfn);
     struct qi_frame *r = frame_record(f, pfn);
+    struct qi_list *list = &f->list[r->state == QI_FRAME_ZEROED][frame_colour(f, pfn)];
     r->next = list->head;
     r->prev = QI_NO_FRAME;
     if (list->head != QI_NO_FRAME)
         frame_record(f, list->head)->prev = pfn;
     list->head = pfn;
     f->free++;
-}
-
-static void list_remove(struct qi_frames *f, pfn_t pfn)
-{
-    struct qi_list *list = list_of(f, pfn);
-    struct qi_frame *r = frame_record(f, pfn);
-    if (r->prev == QI_NO_FRAME)
-        list->head = r->next;
-    else
-        frame_record(f, r->prev)->next = r->next;
-    if (r->next != QI_NO_FRAME)
-        frame_record(f, r->next)->prev = r->prev;
-    r->next = r->prev = QI_NO_FRAME;
-    f->free--;
 }
 
 enum quire_status qi_frame_add(struct qi_frames *f, pfn_t first, uint32_t count)
@@ -87,35 +67,42 @@ enum quire_status qi_frame_add(struct qi_frames *f, pfn_t first, uint32_t count)
     return QUIRE_OK;
 }
 
-/* The first frame of `colour` or a following one, on the list of kind `zeroed`; QI_NO_FRAME: none.
- */
-static pfn_t list_find(const struct qi_frames *f, bool zeroed, uint32_t colour)
+/* A list that has a frame, of `colour` or the next that has one; null: none of this kind has. */
+static struct qi_list *list_find(struct qi_frames *f, bool zeroed, uint32_t colour)
 {
     for (uint32_t i = 0; i < f->colours; i++) {
-        pfn_t pfn = f->list[zeroed][(colour + i) & (f->colours - 1)].head;
-        if (pfn != QI_NO_FRAME)
-            return pfn;
+        struct qi_list *list = &f->list[zeroed][(colour + i) & (f->colours - 1)];
+        if (list->head != QI_NO_FRAME)
+            return list;
     }
-    return QI_NO_FRAME;
+    return NULL;
+}
+
+static pfn_t list_pop(struct qi_frames *f, struct qi_list *list)
+{
+    pfn_t pfn = list->head;
+    list->head = frame_record(f, pfn)->next;
+    if (list->head != QI_NO_FRAME)
+        frame_record(f, list->head)->prev = QI_NO_FRAME;
+    f->free--;
+    return pfn;
 }
 
 pfn_t qi_frame_alloc(struct qi_frames *f, enum qi_frame_state state, enum qi_frame_want want,
                      uint32_t colour)
 {
     bool zeroed = want == QI_WANT_ZEROED;
-    pfn_t pfn = list_find(f, zeroed, colour);
-    if (pfn == QI_NO_FRAME)
-        pfn = list_find(f, !zeroed, colour);
-    qi_assert(pfn != QI_NO_FRAME);
-    bool clear = zeroed && frame_record(f, pfn)->state != QI_FRAME_ZEROED;
-    list_remove(f, pfn);
+    struct qi_list *list = list_find(f, zeroed, colour);
+    if (!list)
+        list = list_find(f, !zeroed, colour);
+    qi_assert(list != NULL);
+    pfn_t pfn = list_pop(f, list);
     struct qi_frame *r = frame_record(f, pfn);
-    qi_frame_set_state(f, pfn, state);
-    r->level = 0;
-    r->present = 0;
-    r->share = 0;
-    r->home = 0;
-    r->side = QI_NO_FRAME;
+    bool clear = zeroed && r->state != QI_FRAME_ZEROED;
+    f->by_state[r->state]--;
+    f->by_state[state]++;
+    *r = (struct qi_frame){
+        .state = (uint8_t)state, .next = QI_NO_FRAME, .prev = QI_NO_FRAME, .side = QI_NO_FRAME};
     if (clear && !(state == QI_FRAME_DATA && QI_CANARY(QI_CANARY_FREE_WITHOUT_ZEROING)))
         memset(frame_memory(f, pfn), 0, QUIRE_PAGE_SIZE);
     return pfn;
@@ -131,10 +118,10 @@ void qi_frame_free(struct qi_frames *f, pfn_t pfn)
 
 bool qi_frame_zero_one(struct qi_frames *f)
 {
-    pfn_t pfn = list_find(f, false, 0);
-    if (pfn == QI_NO_FRAME)
+    struct qi_list *list = list_find(f, false, 0);
+    if (!list)
         return false;
-    list_remove(f, pfn);
+    pfn_t pfn = list_pop(f, list);
     memset(frame_memory(f, pfn), 0, QUIRE_PAGE_SIZE);
     qi_frame_set_state(f, pfn, QI_FRAME_ZEROED);
     list_push(f, pfn);

@@ -77,6 +77,9 @@ static void home_free_unused(struct quire *q, home_t home)
 void qi_home_drop(struct quire *q, home_t home, bool mapped)
 {
     home_change(q, home, mapped, -1);
+    const struct qi_frame *r = table_record(q, home_table(home));
+    if (table_side(q, r)->uses[home_index(home)] > 0)
+        return; /* so there is a sum, too */
     home_free_unused(q, home);
     lender_settle(q, home_table(home));
 }
