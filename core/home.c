@@ -7,10 +7,10 @@
  * frame holds the sum, so that "lends nothing" is one word.  The table's own use counts in
  * neither: a home is live while its table has parents, or while it has uses.
  *
- *   lends something      side frame, sum > 0     frozen: nobody writes it in place
- *   lends nothing        no side frame           the table is its parents' alone
- *   no parents           a prototype table       each home goes with its last use, the table with
- * its last home
+ *   lends something   side frame, sum > 0   frozen: nobody writes it in place
+ *   lends nothing     no side frame         the table is its parents' alone
+ *   no parents        a prototype table     each home goes with its last use, and the table
+ *                                           with its last home
  *
  * A leaf mostly borrows from one table, at the same index: forks keep the index.  Since a frame
  * has one home only, "T[i] is borrowed, L[i] is own, and both name one frame" says that the
