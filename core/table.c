@@ -90,24 +90,19 @@ struct qi_look qi_table_look(const struct quire_space *space, vaddr_t address)
     return (struct qi_look){e, table, level, exclusive, open != 0};
 }
 
-pfn_t qi_table_create(struct quire *q, unsigned level)
+/* A table with one parent, whose entries are unknown (WANT_ANY: the caller writes all) or empty. */
+static pfn_t table_create(struct quire *q, unsigned level, enum qi_frame_want want)
 {
-    pfn_t pfn =
-        qi_frame_alloc(&q->frames, QI_FRAME_TABLE, QI_WANT_ZEROED, qi_frame_any_colour(&q->frames));
+    pfn_t pfn = qi_frame_alloc(&q->frames, QI_FRAME_TABLE, want, qi_frame_any_colour(&q->frames));
     struct qi_frame *r = table_record(q, pfn);
     r->level = (uint8_t)level;
     r->share = 1;
     return pfn;
 }
 
-static pfn_t table_create_raw(struct quire *q, unsigned level)
+pfn_t qi_table_create(struct quire *q, unsigned level)
 {
-    pfn_t pfn =
-        qi_frame_alloc(&q->frames, QI_FRAME_TABLE, QI_WANT_ANY, qi_frame_any_colour(&q->frames));
-    struct qi_frame *r = table_record(q, pfn);
-    r->level = (uint8_t)level;
-    r->share = 1;
-    return pfn;
+    return table_create(q, level, QI_WANT_ZEROED);
 }
 
 /* ---- unsharing ----------------------------------------------------------------------------- */
@@ -115,7 +110,7 @@ static pfn_t table_create_raw(struct quire *q, unsigned level)
 static pfn_t upper_unshare(struct quire *q, pfn_t table, unsigned level, bool hidden)
 {
     entry_t *from = table_entries(q, table);
-    pfn_t copy = table_create_raw(q, level);
+    pfn_t copy = table_create(q, level, QI_WANT_ANY);
     entry_t *to = table_entries(q, copy);
     memcpy(to, from, QUIRE_TABLE_ENTRIES * sizeof(entry_t));
     unsigned count = table_count(level);
@@ -210,7 +205,7 @@ static void leaf_unhide(struct quire_space *space, pfn_t table, vaddr_t base)
 static pfn_t leaf_unshare(struct quire_space *space, pfn_t table, vaddr_t address, bool hidden)
 {
     struct quire *q = space->q;
-    pfn_t copy = table_create_raw(q, 1);
+    pfn_t copy = table_create(q, 1, QI_WANT_ANY);
     struct qi_frame *r = table_record(q, table);
     bool frozen = r->side != QI_NO_FRAME;
     if (!frozen) {
