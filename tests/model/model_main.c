@@ -2,8 +2,8 @@
 /*
  * The model as a program.
  *
- *   model [--ops N]
- *       worlds with the seeds 1, 2, 3 ..., until N operations have been done
+ *   model [--ops N] [--first S]
+ *       worlds with the seeds S, S + 1, ... (S is 1), until N operations have been done
  *   model --seed S [--trace]
  *       the world with that seed alone; and print its operations
  *   model --canary N ...
@@ -26,7 +26,7 @@ enum { OPS_A_WORLD = 5000 };
 int main(int argc, char **argv)
 {
     static struct model_result r;
-    uint64_t ops = 100000, seed = 0, worlds = 0;
+    uint64_t ops = 100000, seed = 0, first = 1, worlds = 0;
 
     bool trace = argc > 1 && !strcmp(argv[argc - 1], "--trace");
 
@@ -37,6 +37,8 @@ int main(int argc, char **argv)
             ops = value;
         else if (!strcmp(argv[i], "--seed"))
             seed = value;
+        else if (!strcmp(argv[i], "--first"))
+            first = value;
 #ifdef QUIRE_TEST
         else if (!strcmp(argv[i], "--canary"))
             qi_test_canary = (enum qi_canary)value;
@@ -44,7 +46,7 @@ int main(int argc, char **argv)
         else
             return fprintf(stderr, "model: what is %s?\n", argv[i]), 2;
     }
-    for (uint64_t s = seed ? seed : 1; r.ops < ops && !r.failed; s++, worlds++) {
+    for (uint64_t s = seed ? seed : first; r.ops < ops && !r.failed; s++, worlds++) {
         struct model_options o = {.seed = s, .ops = OPS_A_WORLD, .trace = trace};
 
         model_run(&o, &r);
@@ -57,10 +59,9 @@ int main(int argc, char **argv)
             break;
     }
     printf("model: ok (%llu operations in %llu worlds: %llu done, %llu refused, %llu without "
-           "memory of which "
-           "%llu injected; %llu must succeed, %llu within others, %llu forks, %llu copies, %llu "
-           "reuses, %llu audits, "
-           "%llu bytes compared)\n",
+           "memory of which %llu injected; %llu must succeed, %llu within others, %llu forks, %llu "
+           "copies, %llu "
+           "reuses, %llu audits, %llu bytes compared)\n",
            (unsigned long long)r.ops, (unsigned long long)worlds, (unsigned long long)r.ok,
            (unsigned long long)r.refused, (unsigned long long)r.no_memory,
            (unsigned long long)r.injected, (unsigned long long)r.must_succeed,
