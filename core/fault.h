@@ -41,6 +41,6 @@ struct qi_range {
 /* How many frames the change will take, for qi_reserve. */
 uint32_t qi_range_need(const struct qi_range *range);
 /* Change the entries of the range; one flush; cannot fail. */
-void qi_range_apply(struct qi_range *range);
+void qi_range_apply(const struct qi_range *range);
 
 #endif

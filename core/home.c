@@ -31,14 +31,19 @@ static bool is_prototype(const struct qi_frame *r)
     return r->share == 0 && r->state == QI_FRAME_TABLE;
 }
 
+void qi_side_settle(struct quire *q, struct qi_frame *table)
+{
+    if (frame_record(&q->frames, table->side)->sum > 0)
+        return;
+    qi_frame_free(&q->frames, table->side);
+    table->side = QI_NO_FRAME;
+}
+
 /* Its uses fell to nothing, or its last home went: the side frame and the table follow. */
 static void lender_settle(struct quire *q, pfn_t lender)
 {
     struct qi_frame *r = table_record(q, lender);
-    if (frame_record(&q->frames, r->side)->sum == 0) {
-        qi_frame_free(&q->frames, r->side);
-        r->side = QI_NO_FRAME;
-    }
+    qi_side_settle(q, r);
     if (r->present == 0 && is_prototype(r)) {
         qi_assert(r->side == QI_NO_FRAME);
         qi_frame_free(&q->frames, lender);
@@ -166,9 +171,9 @@ static uint32_t change_from(struct quire *q, struct lenders *l, const entry_t *e
     entry_t e = entries[index];
     home_t home = qi_entry_home(q, e);
     pfn_t lender = home_table(home);
-    if (entry_present(e) && !listed(l, lender) && home_index(home) == index &&
-        l->count < sizeof l->table / sizeof l->table[0] &&
+    if (l->count < sizeof l->table / sizeof l->table[0] &&
         is_home_of(table_entries(q, lender)[index], e)) {
+        qi_check(!listed(l, lender)); /* or the entry was counted already */
         l->table[l->count++] = lender;
         return lender_pass(q, lender, entries, step);
     }
@@ -226,11 +231,13 @@ pfn_t qi_home_move(struct quire *q, home_t home)
     return page;
 }
 
-void qi_home_unmapped(struct quire *q, home_t home)
+entry_t qi_entry_unmap(struct quire *q, entry_t e)
 {
+    home_t home = qi_entry_home(q, e);
     struct qi_side *side = table_side(q, table_record(q, home_table(home)));
     qi_assert(side->maps[home_index(home)] > 0);
     side->maps[home_index(home)]--;
+    return entry_absent(QI_CODE_PROTOTYPE, home, 0);
 }
 
 void qi_home_mapped(struct quire *q, home_t home)

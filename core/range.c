@@ -31,7 +31,7 @@
 
 /* A walk of the part of a range that one table covers. */
 struct piece {
-    struct qi_range *range;
+    const struct qi_range *range;
     pfn_t table;
     unsigned level;
     vaddr_t low, high; /* within the table */
@@ -132,7 +132,7 @@ static uint32_t piece_need(const struct piece *piece, bool copied)
     return need;
 }
 
-static struct piece whole(struct qi_range *range)
+static struct piece whole(const struct qi_range *range)
 {
     return (struct piece){range, range->space->root, QUIRE_LEVELS, range->low, range->high};
 }
@@ -146,8 +146,7 @@ static bool root_touched(const struct piece *root)
 
 uint32_t qi_range_need(const struct qi_range *range)
 {
-    struct qi_range copy = *range;
-    struct piece root = whole(&copy);
+    struct piece root = whole(range);
     if (range->loss <= QI_LOSE_WRITE || !root_touched(&root))
         return 0;
     bool shared = table_record(range->space->q, root.table)->share > 1;
@@ -239,9 +238,7 @@ static void leaf_settle(const struct piece *piece, const struct part *part, entr
     } else if (kind == QI_OWN) {
         entry_store(part->slot, entry_absent(QI_CODE_BARRED, entry_pfn(old), entry_fold(old)));
     } else {
-        home_t home = qi_entry_home(q, old);
-        entry_store(part->slot, entry_absent(QI_CODE_PROTOTYPE, home, 0));
-        qi_home_unmapped(q, home);
+        entry_store(part->slot, qi_entry_unmap(q, old));
     }
 }
 
@@ -277,7 +274,7 @@ static void piece_settle(const struct piece *piece)
     }
 }
 
-void qi_range_apply(struct qi_range *range)
+void qi_range_apply(const struct qi_range *range)
 {
     struct quire_space *space = range->space;
     struct quire *q = space->q;

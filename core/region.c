@@ -395,12 +395,21 @@ static struct qi_region *concatenate(struct qi_edit *edit, struct qi_region *tak
     return join2(edit, append(edit, take_left, s), take_right);
 }
 
+/* A tree that stays as it is, in three parts: below low, within [low, high), from high on. */
+static void split_out(struct qi_edit *edit, struct qi_region *root, vaddr_t low, vaddr_t high,
+                      struct qi_region **below, struct qi_region **between,
+                      struct qi_region **above)
+{
+    struct qi_region *rest;
+    split(edit, qi_region_share(root), low, below, &rest);
+    split(edit, rest, high, between, above);
+}
+
 struct qi_region *qi_region_cut(struct qi_edit *edit, struct qi_region *root, vaddr_t low,
                                 vaddr_t high)
 {
-    struct qi_region *below, *rest, *between, *above;
-    split(edit, qi_region_share(root), low, &below, &rest);
-    split(edit, rest, high, &between, &above);
+    struct qi_region *below, *between, *above;
+    split_out(edit, root, low, high, &below, &between, &above);
     qi_region_release(edit->nodes, between);
     return join2(edit, below, above);
 }
@@ -408,9 +417,8 @@ struct qi_region *qi_region_cut(struct qi_edit *edit, struct qi_region *root, va
 struct qi_region *qi_region_put(struct qi_edit *edit, struct qi_region *root, vaddr_t low,
                                 vaddr_t high, uint32_t prot)
 {
-    struct qi_region *below, *rest, *between, *above;
-    split(edit, qi_region_share(root), low, &below, &rest);
-    split(edit, rest, high, &between, &above);
+    struct qi_region *below, *between, *above;
+    split_out(edit, root, low, high, &below, &between, &above);
     qi_region_release(edit->nodes, between);
     below = append(edit, below, (struct span){low, high, (uint8_t)prot});
     return concatenate(edit, below, above);
@@ -419,9 +427,8 @@ struct qi_region *qi_region_put(struct qi_edit *edit, struct qi_region *root, va
 struct qi_region *qi_region_reprotect(struct qi_edit *edit, struct qi_region *root, vaddr_t low,
                                       vaddr_t high, uint32_t prot)
 {
-    struct qi_region *below, *rest, *between, *above;
-    split(edit, qi_region_share(root), low, &below, &rest);
-    split(edit, rest, high, &between, &above);
+    struct qi_region *below, *between, *above;
+    split_out(edit, root, low, high, &below, &between, &above);
     while (between && !edit->failed) {
         struct span s;
         between = pop_lowest(edit, between, &s);

@@ -135,8 +135,8 @@ static pfn_t upper_unshare(struct quire *q, pfn_t table, unsigned level, bool hi
  * Freeze: `to` borrows what `from` owns; returns how many entries that are.  `add`: the counts
  * are there already and rise; else they are made.  One pass in order over all four, without a
  * branch: what makes an entry its owner's is one bit, and a borrowed entry is the same without
- * the bits of an owner.  Entries that are neither own nor empty nor zero are finished by
- * leaf_borrow_others.
+ * the bits of an owner.  What else a leaf holds is finished by qi_homes_change and
+ * leaf_borrow_barred.
  */
 static uint32_t leaf_borrow(const entry_t *restrict from, entry_t *restrict to,
                             struct qi_side *restrict side, bool add)
@@ -196,9 +196,7 @@ static void leaf_unhide(struct quire_space *space, pfn_t table, vaddr_t base)
             table_record(q, table)->present--;
             continue;
         }
-        home_t home = qi_entry_home(q, e);
-        entries[i] = entry_absent(QI_CODE_PROTOTYPE, home, 0);
-        qi_home_unmapped(q, home);
+        entries[i] = qi_entry_unmap(q, e);
     }
 }
 
@@ -211,7 +209,6 @@ static pfn_t leaf_unshare(struct quire_space *space, pfn_t table, vaddr_t addres
     if (!frozen) {
         r->side =
             qi_frame_alloc(&q->frames, QI_FRAME_SIDE, QI_WANT_ANY, qi_frame_any_colour(&q->frames));
-        frame_record(&q->frames, r->side)->sum = 0;
     }
     struct qi_side *side = table_side(q, r);
     const entry_t *from = table_entries(q, table);
@@ -224,12 +221,8 @@ static pfn_t leaf_unshare(struct quire_space *space, pfn_t table, vaddr_t addres
             leaf_borrow_barred(table, from, to, side);
         lent += barred;
     }
-    struct qi_frame *side_record = frame_record(&q->frames, r->side);
-    side_record->sum += lent;
-    if (side_record->sum == 0) {
-        qi_frame_free(&q->frames, r->side);
-        r->side = QI_NO_FRAME;
-    }
+    frame_record(&q->frames, r->side)->sum += lent;
+    qi_side_settle(q, r);
     table_record(q, copy)->present = r->present;
     if (hidden && !QI_CANARY(QI_CANARY_UNHIDE_IN_PLACE))
         leaf_unhide(space, copy, table_base(address, 1));

@@ -124,9 +124,13 @@ static inline home_t qi_entry_home(const struct quire *q, entry_t e)
     return entry_present(e) ? frame_record(&q->frames, entry_pfn(e))->home : entry_payload(e);
 }
 pfn_t qi_home_page(const struct quire *q, home_t home);
-/* A use of the home became a valid entry, or is one no more. */
+/* A use of the home became a valid entry. */
 void qi_home_mapped(struct quire *q, home_t home);
-void qi_home_unmapped(struct quire *q, home_t home);
+/* A borrowed entry becomes a prototype entry of the same home, which is returned.  After the flush.
+ */
+entry_t qi_entry_unmap(struct quire *q, entry_t e);
+/* The sum of a table's side frame may have fallen to 0: then the frame goes. */
+void qi_side_settle(struct quire *q, struct qi_frame *table);
 /* Give back what a removed leaf entry named, after the flush: its frame, or its use of a home. */
 void qi_entry_release(struct quire *q, entry_t e);
 /* The entry at `home` has one user, and no space walks its table: it may move there. */

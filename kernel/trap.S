@@ -81,23 +81,31 @@ process_first:
     call process_started
     jmp trap_return
 
-/* void context_switch(uint64_t *save, uint64_t load) */
-    .globl context_switch
-context_switch:
+/* What a C function expects to find again. */
+    .macro PUSH_CALLEE_SAVED
     pushq %rbx
     pushq %rbp
     pushq %r12
     pushq %r13
     pushq %r14
     pushq %r15
-    movq %rsp, (%rdi)
-    movq %rsi, %rsp
+    .endm
+    .macro POP_CALLEE_SAVED
     popq %r15
     popq %r14
     popq %r13
     popq %r12
     popq %rbp
     popq %rbx
+    .endm
+
+/* void context_switch(uint64_t *save, uint64_t load) */
+    .globl context_switch
+context_switch:
+    PUSH_CALLEE_SAVED
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    POP_CALLEE_SAVED
     ret
 
 /*
@@ -106,12 +114,7 @@ context_switch:
  */
     .globl user_execute, user_execute_end
 user_execute:
-    pushq %rbx
-    pushq %rbp
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
+    PUSH_CALLEE_SAVED
     movq %rsp, user_execute_rsp(%rip)
     pushq $0x1b
     pushq $0
@@ -121,12 +124,7 @@ user_execute:
     iretq
 user_execute_end:
     movq user_execute_rsp(%rip), %rsp
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbp
-    popq %rbx
+    POP_CALLEE_SAVED
     ret
 
 /*

@@ -86,8 +86,7 @@ static void unmap_remap_under_twin(void)
     begin(&u);
     a = space_new(&u);
     map(&u, a, 0, LEAF, RW);
-    for (unsigned i = 0; i < 4; i++)
-        put(&u, a, PAGE(i), (uint8_t)(i + 1));
+    put_each(&u, a, 4);
     b = fork_of(&u, a);
     unmap(&u, a, 0, LEAF);
     map(&u, a, 0, LEAF, RW);

@@ -193,8 +193,7 @@ static void last_sharer_copies_nothing(void)
     begin(&u);
     parent = space_new(&u);
     map(&u, parent, 0, PAGE(PAGES), RW);
-    for (unsigned i = 0; i < PAGES; i++)
-        put(&u, parent, PAGE(i), (uint8_t)(i + 1));
+    put_each(&u, parent, PAGES);
     child = fork_of(&u, parent);
     before = stats_of(&u);
     for (unsigned i = 0; i < PAGES; i++)

@@ -200,8 +200,7 @@ static void borrowed_left_in_dead_prototype(void)
     begin(&u);
     a = space_new(&u);
     map(&u, a, 0, PAGE(4), RW);
-    for (unsigned i = 0; i < 4; i++)
-        put(&u, a, PAGE(i), (uint8_t)(i + 1));
+    put_each(&u, a, 4);
     b = fork_of(&u, a);
     put(&u, b, PAGE(0), 10);
     c = fork_of(&u, b);

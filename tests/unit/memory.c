@@ -317,8 +317,7 @@ static void the_reserve_is_for_freeing(void)
     begin_with(&u, &(struct test_options){.frames = MICRO ? 96 : 64, .reserve = 24});
     a = space_new(&u);
     map(&u, a, 0, 2 * LEAF, RW);
-    for (unsigned i = 0; i < 4; i++)
-        put(&u, a, PAGE(i), (uint8_t)(i + 1));
+    put_each(&u, a, 4);
     b = fork_of(&u, a);
     leave_free(&u, 0);
     CHECK_STATUS(quire_frame_take(u.w.q, &pfn), QUIRE_NO_MEMORY);

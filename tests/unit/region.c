@@ -164,8 +164,7 @@ static void replace(void)
     begin(&u);
     space = space_new(&u);
     map(&u, space, PAGE(0), PAGE(8), RW);
-    for (unsigned i = 0; i < 8; i++)
-        put(&u, space, PAGE(i), (uint8_t)(i + 1));
+    put_each(&u, space, 8);
     CHECK_OK(quire_map(space, &address, PAGE(3), R, QUIRE_MAP_FIXED | QUIRE_MAP_REPLACE));
     audit(&u);
     CHECK(region_count(space) == 3);

@@ -101,6 +101,13 @@ static inline void put(struct unit *u, struct quire_space *space, vaddr_t addres
     audit(u);
 }
 
+/* Page i of the first `count` pages gets the byte i + 1. */
+static inline void put_each(struct unit *u, struct quire_space *space, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        put(u, space, PAGE(i), (uint8_t)(i + 1));
+}
+
 static inline uint8_t get(struct unit *u, struct quire_space *space, vaddr_t address)
 {
     uint8_t value = 0;
