@@ -9,7 +9,10 @@
  * one that is too low: a table that nobody points at any more is as wrong as one that is freed
  * too early.
  *
- *   frames    one state each; on the list of that state and colour, or on none; totals agree
+ *   frames    one state each; on the list of that state and colour, in a CPU's cache or limbo, or
+ *             nowhere; totals agree
+ *   pins      frames count as many as handles; orphans have pins, and no home
+ *   promises  the sum over the regions of all spaces, and the orphans
  *   tables    share = parents found; present = entries found; levels fit; side frames exist
  *             exactly while lent
  *   homes     every page has one home, which names it; uses and maps recounted; a table without
@@ -23,9 +26,9 @@
  * the books still balance.  It reads damaged structures with care: a frame number is looked at
  * before it is followed.
  *
- * Locks: the manager's, from start to end.
+ * No other call runs from start to end.
  */
-#include "table.h"
+#include "pin.h"
 
 #include <stdarg.h>
 
@@ -78,55 +81,109 @@ static bool is_table(const struct qi_frame *r)
 
 /* ---- frames -------------------------------------------------------------------------------- */
 
-static uint32_t check_list(struct audit *a, bool zeroed, uint32_t colour)
+/* One chain of free frames; by colour, or of any (colour UINT32_MAX).  Returns its length. */
+static uint32_t check_free(struct audit *a, const char *text, pfn_t head, bool zeroed,
+                           uint32_t colour)
 {
     const struct qi_frames *f = &a->q->frames;
     uint32_t count = 0;
-    pfn_t prev = QI_NO_FRAME;
-    for (pfn_t pfn = f->list[zeroed][colour].head; pfn != QI_NO_FRAME; count++) {
+    for (pfn_t pfn = head; pfn != QI_NO_FRAME; count++) {
         const struct qi_frame *r = record_or_null(a->q, pfn);
         if (!r || count > f->count) {
-            found(a, "frame list %, colour %: broken", u(zeroed), u(colour));
+            found(a, text, u(pfn), u(colour), u(count));
             break;
         }
-        if (r->state != (zeroed ? QI_FRAME_ZEROED : QI_FRAME_FREE) || r->prev != prev ||
-            frame_colour(f, pfn) != colour)
-            found(a, "frame %: state % on list % of colour %", u(pfn), u(r->state), u(zeroed),
-                  u(colour));
-        if (zeroed) {
-            const unsigned char *memory = frame_memory(f, pfn);
-            for (unsigned i = 0; i < QUIRE_PAGE_SIZE; i++)
-                if (memory[i] != 0) {
-                    found(a, "frame %: zeroed, but byte % is not", u(pfn), u(i));
-                    break;
-                }
-        }
-        prev = pfn;
+        if (r->state != (zeroed ? QI_FRAME_ZEROED : QI_FRAME_FREE) ||
+            (colour != UINT32_MAX && frame_colour(f, pfn) != colour))
+            found(a, text, u(pfn), u(colour), u(r->state));
+        const unsigned char *memory = frame_memory(f, pfn);
+        for (unsigned i = 0; zeroed && i < QUIRE_PAGE_SIZE; i++)
+            if (memory[i] != 0) {
+                found(a, "frame %: zeroed, but byte % is not", u(pfn), u(i));
+                break;
+            }
         pfn = r->next;
     }
     return count;
 }
 
+static uint32_t check_heads(struct audit *a, const char *text, pfn_t heads[2][QUIRE_COLOURS_MAX])
+{
+    uint32_t count = 0;
+    for (uint32_t colour = 0; colour < a->q->frames.colours; colour++)
+        for (unsigned zeroed = 0; zeroed < 2; zeroed++)
+            count += check_free(a, text, heads[zeroed][colour], zeroed, colour);
+    return count;
+}
+
+/* What one CPU keeps; returns how many frames that is. */
+static uint32_t check_cpu(struct audit *a, struct qi_cpu *cpu)
+{
+    uint32_t cached = check_heads(a, "cache: frame %, colour %, state or place %", cpu->cache.head);
+    if (cached != cpu->cache.count)
+        found(a, "CPU %: % frames cached, % found", u(cpu->index), u(cpu->cache.count), u(cached));
+    for (unsigned i = 0; i < 2; i++) {
+        uint32_t count = cpu->limbo[i].count == 0
+                             ? 0
+                             : check_free(a, "limbo: frame %, colour %, state or place %",
+                                          cpu->limbo[i].head, false, UINT32_MAX);
+        if (count != cpu->limbo[i].count)
+            found(a, "CPU %: % frames in limbo, % found", u(cpu->index), u(cpu->limbo[i].count),
+                  u(count));
+        cached += count;
+    }
+    return cached;
+}
+
 static void check_frames(struct audit *a)
 {
-    const struct qi_frames *f = &a->q->frames;
+    struct qi_frames *f = &a->q->frames;
     uint32_t by_state[QI_FRAME_STATE_COUNT] = {0};
-    uint32_t listed = 0;
     for (uint32_t i = 0; i < f->count; i++) {
         if (f->records[i].state >= QI_FRAME_STATE_COUNT)
             found(a, "frame %: state %", u(f->first + i), u(f->records[i].state));
         else
             by_state[f->records[i].state]++;
     }
-    for (unsigned s = 0; s < QI_FRAME_STATE_COUNT; s++)
-        if (by_state[s] != f->by_state[s])
-            found(a, "frames in state %: % counted, % found", u(s), u(f->by_state[s]),
-                  u(by_state[s]));
-    for (uint32_t colour = 0; colour < f->colours; colour++)
-        listed += check_list(a, false, colour) + check_list(a, true, colour);
-    if (listed != f->free || listed != by_state[QI_FRAME_FREE] + by_state[QI_FRAME_ZEROED])
-        found(a, "free frames: % counted, % on lists, % in that state", u(f->free), u(listed),
+    for (unsigned s = 0; s < QI_FRAME_STATE_COUNT; s++) {
+        uint32_t counted = qi_frames_in_state(a->q, (enum qi_frame_state)s);
+        if (by_state[s] != counted)
+            found(a, "frames in state %: % counted, % found", u(s), u(counted), u(by_state[s]));
+    }
+    uint32_t listed = check_heads(a, "list: frame %, colour %, state or place %", f->list);
+    if (listed != f->free)
+        found(a, "free frames on the lists: % counted, % found", u(f->free), u(listed));
+    for (uint32_t i = 0; i < a->q->cpu_count; i++)
+        listed += check_cpu(a, &a->q->cpus[i]);
+    if (listed != by_state[QI_FRAME_FREE] + by_state[QI_FRAME_ZEROED])
+        found(a, "free frames: % found in places, % in that state", u(listed),
               u(by_state[QI_FRAME_FREE] + by_state[QI_FRAME_ZEROED]));
+}
+
+/* Pins: what frames count is what handles count. */
+static void check_pins(struct audit *a)
+{
+    const struct quire *q = a->q;
+    uint64_t held = 0, counted = 0, orphans = 0, promised = 0;
+    for (uint32_t i = 0; i < q->max_pins; i++)
+        held += q->pins[i].pages;
+    for (uint32_t i = 0; i < q->frames.count; i++) {
+        const struct qi_frame *r = &q->frames.records[i];
+        if (r->state != QI_FRAME_DATA)
+            continue;
+        counted += r->share & ~QI_ORPHAN;
+        orphans += (r->share & QI_ORPHAN) != 0;
+        if (((r->share & QI_ORPHAN) != 0) != (r->home == QI_NO_HOME) || r->share == QI_ORPHAN)
+            found(a, "page %: % pins, home %", u(q->frames.first + i), u(r->share), r->home);
+    }
+    if (held != counted)
+        found(a, "pins: % by handles, % by frames", held, counted);
+    for (uint32_t i = 0; i < q->max_spaces; i++)
+        if (q->spaces[i].state == QI_SPACE_LIVE && q->spaces[i].regions)
+            promised += q->spaces[i].regions->charge;
+    if (promised + orphans != q->committed)
+        found(a, "promised pages: % counted, % of regions and % of orphans found", q->committed,
+              promised, orphans);
 }
 
 /* The frames of a list without colours, which are all that match. */
@@ -149,7 +206,8 @@ static void check_chains(struct audit *a)
         partial +=
             f->records[i].state == QI_FRAME_NODES && f->records[i].share < QI_NODES_PER_FRAME;
     check_chain(a, "frames with free nodes: % listed, % found", a->q->nodes.partial, partial);
-    check_chain(a, "dying tables: % listed, % found", a->q->drop_list, f->by_state[QI_FRAME_DYING]);
+    check_chain(a, "dying tables: % listed, % found", a->q->drop_list,
+                qi_frames_in_state(a->q, QI_FRAME_DYING));
 }
 
 /* ---- references ---------------------------------------------------------------------------- */
@@ -189,6 +247,8 @@ static void count_page(struct audit *a, pfn_t table, unsigned index, entry_t e, 
     home_t home = 0;
     if (kind == QI_PROTOTYPE) {
         home = entry_payload(e);
+    } else if (kind == QI_GUARD) {
+        return;
     } else if (kind == QI_ZERO) {
         if (first && (entry_payload(e) != q->zero_page || (e & (ENTRY_WRITE | ENTRY_DIRTY))))
             found(a, "table % entry %: a zero entry that is not the zero page, or writable",
@@ -293,9 +353,9 @@ static void check_counts_gone(struct audit *a)
                 found(a, "table % entry %: uses differ by %, maps by %", u(table), u(j),
                       u(table_side(q, r)->uses[j]), u(table_side(q, r)->maps[j]));
     }
-    if (sides != q->frames.by_state[QI_FRAME_SIDE])
-        found(a, "side frames: % in that state, % found", u(q->frames.by_state[QI_FRAME_SIDE]),
-              u(sides));
+    uint32_t counted = qi_frames_in_state(q, QI_FRAME_SIDE);
+    if (sides != counted)
+        found(a, "side frames: % in that state, % found", u(counted), u(sides));
 }
 
 /* ---- rules of single tables ---------------------------------------------------------------- */
@@ -343,7 +403,7 @@ static void check_tables(struct audit *a)
         pfn_t pfn = q->frames.first + i;
         if (is_table(r))
             check_table(a, r, pfn);
-        if (r->state != QI_FRAME_DATA)
+        if (r->state != QI_FRAME_DATA || r->home == QI_NO_HOME)
             continue;
         const struct qi_frame *lender = record_or_null(q, r->home >> QUIRE_TABLE_SHIFT);
         if (!is_table(lender) || lender->level != 1) {
@@ -385,7 +445,7 @@ static void check_leaf_entry(struct audit *a, const struct quire_space *space,
     }
     if (!path->present || !entry_present(e))
         return;
-    if (!(region->prot & QUIRE_READ))
+    if (!(region->prot & QUIRE_READ) || (region->flags & QUIRE_REGION_RESERVED))
         found(a, "space % page %: readable, in a region that forbids it", name, at);
     if (entry_exec(e) && !(region->prot & QUIRE_EXEC))
         found(a, "space % page %: executable, in a region that forbids it", name, at);
@@ -422,16 +482,18 @@ static void check_path(struct audit *a, const struct quire_space *space, struct 
 
 /* ---- regions ------------------------------------------------------------------------------- */
 
-enum { SEEN = 1, CHECKED = 2 }; /* marks in a node's flags, gone when the audit ends */
+/* Marks in a node, gone when the audit ends. */
+enum { SEEN = 0x40, CHECKED = 0x80 };
+_Static_assert((SEEN | CHECKED) == QI_REGION_MARKS, "the bits that are the auditor's");
 
 static uint64_t nodes_uncount(struct qi_region *n)
 {
     if (!n)
         return 0;
     n->refs--;
-    if (n->flags & SEEN)
+    if (n->below & SEEN)
         return 0;
-    n->flags |= SEEN;
+    n->below |= SEEN;
     return 1 + nodes_uncount(n->left) + nodes_uncount(n->right);
 }
 
@@ -440,11 +502,33 @@ static void nodes_recount(struct qi_region *n)
     if (!n)
         return;
     n->refs++;
-    if (!(n->flags & SEEN))
+    if (!(n->below & SEEN))
         return;
-    n->flags &= (uint16_t) ~(SEEN | CHECKED);
+    n->below &= (uint8_t) ~(SEEN | CHECKED);
     nodes_recount(n->left);
     nodes_recount(n->right);
+}
+
+static bool alike(const struct qi_region *a, const struct qi_region *b)
+{
+    return a->prot == b->prot && a->flags == b->flags && a->name == b->name;
+}
+
+/* What a node sums up of its subtree besides gaps. */
+static void check_sums(struct audit *a, const struct qi_region *n)
+{
+    const uint8_t work = QUIRE_REGION_FORK_OMIT | QUIRE_REGION_FORK_WIPE;
+    uint64_t charge = n->flags & QI_REGION_CHARGED ? (n->end - n->start) >> QUIRE_PAGE_SHIFT : 0;
+    bool below = (n->flags & work) != 0;
+    charge += n->left ? n->left->charge : 0;
+    charge += n->right ? n->right->charge : 0;
+    below |= (n->left && (n->left->below & QI_REGION_FORK_WORK)) ||
+             (n->right && (n->right->below & QI_REGION_FORK_WORK));
+    if (charge != n->charge || below != ((n->below & QI_REGION_FORK_WORK) != 0))
+        found(a, "region at %: promises % pages counted, % found", n->start, n->charge, charge);
+    if (((n->flags & QUIRE_REGION_RESERVED) && (n->flags & QI_REGION_CHARGED)) ||
+        ((n->prot & QUIRE_WRITE) && !(n->flags & (QUIRE_REGION_RESERVED | QI_REGION_CHARGED))))
+        found(a, "region at %: protection % with flags %", n->start, u(n->prot), u(n->flags));
 }
 
 static void check_node(struct audit *a, struct qi_region *n)
@@ -456,6 +540,7 @@ static void check_node(struct audit *a, struct qi_region *n)
         before = before->right;
     while (after && after->left)
         after = after->left;
+    check_sums(a, n);
     if (n->refs != 0)
         found(a, "region at %: references differ by %", n->start, u(n->refs));
     if (n->start >= n->end || n->start < a->q->low || n->end > a->q->high ||
@@ -463,9 +548,8 @@ static void check_node(struct audit *a, struct qi_region *n)
         found(a, "region at %: ends at %", n->start, n->end);
     if (left > right + 1 || right > left + 1 || n->height != 1 + (left > right ? left : right))
         found(a, "region at %: height % over % and %", n->start, u(n->height), u(left), u(right));
-    if ((before &&
-         (before->end > n->start || (before->end == n->start && before->prot == n->prot))) ||
-        (after && (after->start < n->end || (after->start == n->end && after->prot == n->prot))))
+    if ((before && (before->end > n->start || (before->end == n->start && alike(before, n)))) ||
+        (after && (after->start < n->end || (after->start == n->end && alike(n, after)))))
         found(a, "region at %: overlaps or should be merged with a neighbour", n->start);
     if (before && n->start - before->end > gap)
         gap = n->start - before->end;
@@ -479,9 +563,9 @@ static void check_node(struct audit *a, struct qi_region *n)
 
 static void check_nodes(struct audit *a, struct qi_region *n)
 {
-    if (!n || (n->flags & CHECKED))
+    if (!n || (n->below & CHECKED))
         return;
-    n->flags |= CHECKED;
+    n->below |= CHECKED;
     check_node(a, n);
     check_nodes(a, n->left);
     check_nodes(a, n->right);
@@ -535,9 +619,10 @@ unsigned quire_check(struct quire *q)
 {
     struct audit a = {.q = q};
     uint32_t live = 0;
-    manager_lock(q);
+    qi_stop_all(q);
     check_frames(&a);
     check_chains(&a);
+    check_pins(&a);
     count_references(&a, UINT32_MAX);
     check_counts_gone(&a);
     count_references(&a, 1);
@@ -552,6 +637,6 @@ unsigned quire_check(struct quire *q)
     }
     if (live != q->live_spaces)
         found(&a, "spaces: % counted, % found", u(q->live_spaces), u(live));
-    manager_unlock(q);
+    qi_go_all(q);
     return a.findings;
 }

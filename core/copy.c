@@ -11,6 +11,9 @@
  *                                 home moves here, and no byte is copied.  No flush either.
  *                        copy     into a frame of the same colour.
  *
+ * While it works, the entry is busy: the call owns it alone, and holds no lock.  Who meets it waits
+ * and starts again.
+ *
  * Exclusive ownership is a fact in the counts (share, uses), never inferred from a dirty bit,
  * from W, or from how many translations there happen to be (bugs.md rows 1-3, 22-26).
  *
@@ -24,9 +27,14 @@
  * A page that was copied is dirty from birth (row 56), and the old home keeps its own dirty
  * bit: each says whether *its* content differs from *its* backing.
  *
- * Locks: the manager's, throughout.  Frames were reserved.
+ * A write by a debugger, or a pin, goes the same way in a region that forbids writing, and gets an
+ * entry without W; where the region forbids every access, one that is not present.
+ *
+ * The space is held shared; frames were reserved.
  */
 #include "fault.h"
+
+#include <quire/machine.h>
 
 static bool is_lent(enum qi_kind kind) { return kind == QI_BORROWED || kind == QI_PROTOTYPE; }
 
@@ -40,99 +48,149 @@ uint32_t qi_copy_need(const struct quire *q, const struct qi_look *look)
     return !(is_lent(kind) && qi_home_movable(q, qi_entry_home(q, look->entry)));
 }
 
-/* The page's own writable entry, for a frame that is the space's now. */
-static void install(struct qi_fault *fault, pfn_t table, entry_t *slot, pfn_t pfn)
+/* A page's own entry that has all the rights of its region, and whose content is dirty. */
+static entry_t entry_full(pfn_t pfn, uint32_t prot)
 {
-    struct quire *q = fault->space->q;
-    unsigned index = entry_index(fault->address, 1);
-    frame_record(&q->frames, pfn)->home = home_make(table, index);
-    entry_store(slot, entry_own(pfn, fault->prot, true));
-    fault->pfn = pfn;
+    if (!(prot & QUIRE_READ))
+        return entry_absent(QI_CODE_BARRED, pfn, ENTRY_FOLDED);
+    if (!(prot & QUIRE_WRITE) && !QI_CANARY(QI_CANARY_FORCE_GRANTS_WRITE))
+        return entry_own(pfn, prot, false) | ENTRY_FOLDED;
+    return entry_own(pfn, prot, true);
 }
 
-static void write_fresh(struct qi_fault *fault, pfn_t table, entry_t *slot, bool was_empty)
+/* What is under way for one entry. */
+struct write {
+    struct qi_fault *fault;
+    pfn_t table; /* the leaf, which is the space's own */
+    entry_t *slot, old;
+    enum qi_kind kind;
+};
+
+/* Publish the page's own entry, for a frame that is the space's now. */
+static void install(const struct write *w, pfn_t pfn)
 {
-    struct quire *q = fault->space->q;
+    struct qi_fault *fault = w->fault;
+    unsigned index = entry_index(fault->address, 1);
+    qi_store(&frame_record(&fault->cpu->q->frames, pfn)->home, home_make(w->table, index));
+    fault->pfn = pfn;
+    entry_store(w->slot, entry_full(pfn, fault->prot));
+}
+
+static void write_fresh(const struct write *w)
+{
+    struct qi_fault *fault = w->fault;
     pfn_t pfn =
-        qi_frame_alloc(&q->frames, QI_FRAME_DATA, QI_WANT_ZEROED, qi_frame_any_colour(&q->frames));
-    table_record(q, table)->present += was_empty;
-    install(fault, table, slot, pfn);
-    q->stats.zero_fills++;
+        qi_frame_alloc(fault->cpu, QI_FRAME_DATA, QI_WANT_ZEROED, qi_frame_any_colour(fault->cpu));
+    install(w, pfn);
+    fault->cpu->stats.zero_fills++;
     qi_trace(fault->space, QUIRE_EVENT_ZERO, fault->address, pfn);
 }
 
-static void write_upgrade(struct qi_fault *fault, entry_t *slot, entry_t e)
+static void write_upgrade(const struct write *w)
 {
-    struct quire *q = fault->space->q;
-    pfn_t pfn = entry_pfn(e);
-    entry_store(slot, entry_own(pfn, fault->prot, true) | (e & ENTRY_FOLDED));
-    fault->pfn = pfn;
-    q->stats.upgrades++;
-    qi_trace(fault->space, QUIRE_EVENT_UPGRADE, fault->address, pfn);
+    struct qi_fault *fault = w->fault;
+    fault->pfn = entry_pfn(w->old);
+    entry_store(w->slot, entry_full(fault->pfn, fault->prot) | (w->old & ENTRY_FOLDED));
+    fault->cpu->stats.upgrades++;
+    qi_trace(fault->space, QUIRE_EVENT_UPGRADE, fault->address, fault->pfn);
 }
 
-static void write_reuse(struct qi_fault *fault, pfn_t table, entry_t *slot, home_t home)
+static void write_reuse(const struct write *w, pfn_t pfn)
 {
-    struct quire *q = fault->space->q;
-    pfn_t pfn = qi_home_move(q, home);
-    install(fault, table, slot, pfn);
-    q->stats.reuses++;
-    fault->space->reuses++;
+    struct qi_fault *fault = w->fault;
+    install(w, pfn);
+    fault->cpu->stats.reuses++;
     qi_trace(fault->space, QUIRE_EVENT_REUSE, fault->address, pfn);
 }
 
-static void write_copy(struct qi_fault *fault, pfn_t table, entry_t *slot, home_t home, bool mapped)
+/* The page that a home names is written by nobody, and stays while this call has its use. */
+static void write_copy(const struct write *w, home_t home)
 {
-    struct quire *q = fault->space->q;
-    pfn_t from = qi_home_page(q, home);
-    pfn_t to =
-        qi_frame_alloc(&q->frames, QI_FRAME_DATA, QI_WANT_ANY, frame_colour(&q->frames, from));
-    memcpy(frame_memory(&q->frames, to), frame_memory(&q->frames, from), QUIRE_PAGE_SIZE);
-    install(fault, table, slot, to);
+    struct qi_fault *fault = w->fault;
+    const struct qi_frames *f = &fault->cpu->q->frames;
+    pfn_t from = qi_home_page(fault->cpu->q, home);
+    pfn_t to = qi_frame_alloc(fault->cpu, QI_FRAME_DATA, QI_WANT_ANY, frame_colour(f, from));
+    memcpy(frame_memory(f, to), frame_memory(f, from), QUIRE_PAGE_SIZE);
+    install(w, to);
     if (!QI_CANARY(QI_CANARY_COPY_KEEPS_USE))
-        qi_home_drop(q, home, mapped);
-    q->stats.copies++;
-    fault->space->copies++;
+        qi_home_give(fault->cpu, home, w->kind == QI_BORROWED);
+    fault->cpu->stats.copies++;
     qi_trace(fault->space, QUIRE_EVENT_COPY, fault->address, to);
 }
 
-void qi_copy_write(struct qi_fault *fault, const struct qi_look *look)
+/*
+ * Make the entry this call's own, under the lock of its table, which a copy that nobody has seen
+ * does not need.  What is the space's own page already is finished here.  False: the entry is
+ * somebody else's, or a guard.
+ */
+static bool write_begin(struct write *w, bool copied)
 {
-    struct quire *q = fault->space->q;
+    struct qi_cpu *cpu = w->fault->cpu;
+    if (QI_CANARY(QI_CANARY_LEAF_NOT_LOCKED))
+        copied = true;
+    if (!copied)
+        table_lock(cpu, w->table);
+    w->old = entry_load(w->slot);
+    w->kind = entry_kind(w->old, 1);
+    bool mine = w->kind != QI_BUSY && w->kind != QI_GUARD;
+    if (w->kind == QI_OWN || w->kind == QI_BARRED) {
+        write_upgrade(w);
+    } else if (mine) {
+        table_record(cpu->q, w->table)->present += w->kind == QI_EMPTY;
+        w->old =
+            entry_swap(w->slot, QI_CANARY(QI_CANARY_BUSY_LOOKS_EMPTY) ? 0 : entry_to_busy(w->old));
+    }
+    if (!copied)
+        table_unlock(cpu, w->table);
+    return mine;
+}
+
+enum quire_status qi_copy_write(struct qi_fault *fault, const struct qi_look *look,
+                                uint32_t *copies)
+{
+    struct qi_cpu *cpu = fault->cpu;
+    struct quire *q = cpu->q;
     struct qi_gate gate;
-    pfn_t table = qi_gate_open_leaf(&gate, fault->space, fault->address, look);
-    entry_t *slot = &table_entries(q, table)[entry_index(fault->address, 1)];
-    entry_t e = entry_load(slot);
-    enum qi_kind kind = entry_kind(e, 1);
+    struct write w = {.fault = fault, .table = look->table};
+    qi_gate_begin(&gate, cpu, fault->space, fault->address);
+    if (look->level > 1 || !look->open || !look->exclusive)
+        w.table = qi_gate_open(&gate, 1);
+    fault->key = &fault->space->root;
+    if (w.table == QI_NO_FRAME)
+        return QI_AGAIN;
+    w.slot = &table_entries(q, w.table)[entry_index(fault->address, 1)];
+    bool copied = qi_gate_copied(&gate), mine = write_begin(&w, copied);
+    bool lent = is_lent(w.kind);
+    home_t home = lent ? qi_entry_home(q, w.old) : QI_NO_HOME;
+    pfn_t page = QI_NO_FRAME;
     /*
-     * What is replaced by another frame is made busy before the one flush.  If a table was
-     * replaced the flush is due anyway, and whether the page can be taken is known only after
-     * the old table went.
+     * What is replaced by another frame goes out with the one flush.  If a table was replaced the
+     * flush is due anyway, and whether the page can be taken is known only after the old table
+     * went.
      */
-    bool lent = is_lent(kind), settled = !gate.flush;
-    bool reuse = lent && settled && qi_home_movable(q, qi_entry_home(q, e));
-    if (kind == QI_ZERO || (kind == QI_BORROWED && !reuse)) {
-        e = entry_swap(slot, QI_CANARY(QI_CANARY_BUSY_LOOKS_EMPTY) ? 0 : entry_to_busy(e));
-        if (!QI_CANARY(QI_CANARY_NO_COPY_FLUSH))
-            gate.flush = true;
-    }
+    if (lent && !copied && qi_home_movable(q, home))
+        page = qi_home_move(cpu, home);
+    if (page == QI_NO_FRAME && (w.kind == QI_ZERO || w.kind == QI_BORROWED) &&
+        !QI_CANARY(QI_CANARY_NO_COPY_FLUSH) && !QI_CANARY(QI_CANARY_COPY_BEFORE_FLUSH))
+        gate.flush = true;
     qi_gate_close(&gate);
-    if (lent && !settled)
-        reuse = qi_home_movable(q, qi_entry_home(q, e));
-    switch (kind) {
-    case QI_EMPTY:
-    case QI_ZERO: write_fresh(fault, table, slot, kind == QI_EMPTY); break;
-    case QI_OWN:
-    case QI_BARRED: write_upgrade(fault, slot, e); break;
-    case QI_BORROWED:
-    case QI_PROTOTYPE:
-        if (reuse)
-            write_reuse(fault, table, slot, qi_entry_home(q, e));
-        else
-            write_copy(fault, table, slot, qi_entry_home(q, e), kind == QI_BORROWED);
-        break;
-    case QI_BUSY:
-    case QI_TABLE:
-    case QI_HIDDEN: host_panic("an owned leaf holds an entry of this kind", __FILE__, __LINE__);
+    *copies = gate.copies;
+    if (!mine) {
+        fault->key = w.slot;
+        return w.kind == QI_GUARD ? QUIRE_GUARDED : QI_AGAIN;
     }
+    if (w.kind == QI_EMPTY || w.kind == QI_ZERO)
+        write_fresh(&w);
+    if (!lent)
+        return QUIRE_OK;
+    if (page == QI_NO_FRAME && copied && qi_home_movable(q, home))
+        page = qi_home_move(cpu, home);
+    *copies += page == QI_NO_FRAME;
+    if (page != QI_NO_FRAME)
+        write_reuse(&w, page);
+    else
+        write_copy(&w, home);
+    if (QI_CANARY(QI_CANARY_COPY_BEFORE_FLUSH))
+        mmu_flush_page(q->machine, fault->space, fault->address);
+    return QUIRE_OK;
 }

@@ -5,7 +5,7 @@
  *   find the region       no region, or it forbids the access: refuse
  *   look at the tables    nothing missing (a stale translation, or another CPU was faster): done
  *   count the frames      every table, side frame and page that the rest can need
- *   reserve               not there: drop what waits to be freed, or ask the host; start again
+ *   reserve               not there: let go, gather, drop, or ask the host; start again
  *   open the gate         own the tables of the path
  *   by the kind of entry  read:  empty -> zero page; barred, prototype -> present;
  *                                no execute bit -> set
@@ -19,6 +19,9 @@
  * (design-rules H22): we accept the cost, because storing it in place would be seen by spaces
  * whose region there may differ.
  *
+ * Many faults of one space go on at once, each holding the space shared.  One that meets an entry
+ * which another is changing lets go of the space, waits, and starts from the region again.
+ *
  * The same path serves quire_read and quire_write, so a kernel's copies see what the program
  * would see, and break what the program would break.
  */
@@ -30,7 +33,7 @@ static bool look_allows(const struct qi_look *look, uint32_t access)
     if (look->level != 1 || !entry_present(look->entry))
         return false;
     if (access == QUIRE_WRITE)
-        return look->open && (look->entry & ENTRY_WRITE);
+        return look->exclusive && look->open && (look->entry & ENTRY_WRITE);
     return access != QUIRE_EXEC || entry_exec(look->entry);
 }
 
@@ -40,168 +43,364 @@ static entry_t *fault_slot(const struct qi_fault *fault, pfn_t table)
     return &table_entries(fault->space->q, table)[entry_index(fault->address, 1)];
 }
 
-static void read_empty(struct qi_fault *fault, pfn_t table, entry_t *slot)
+static enum quire_status fault_busy(struct qi_fault *fault, const void *key)
 {
-    struct quire *q = fault->space->q;
-    entry_store(slot,
-                entry_page(q->zero_page, fault->prot, QI_CANARY(QI_CANARY_ZERO_PAGE_WRITABLE)) |
-                    ENTRY_ZERO);
-    table_record(q, table)->present++;
-    q->stats.zero_maps++;
+    fault->key = key;
+    return QI_AGAIN;
 }
 
-static void read_prototype(struct qi_fault *fault, entry_t *slot, entry_t e)
+static entry_t read_empty(struct qi_fault *fault, pfn_t table)
 {
-    struct quire *q = fault->space->q;
-    home_t home = qi_entry_home(q, e);
-    qi_home_mapped(q, home);
-    entry_store(slot, entry_page(qi_home_page(q, home), fault->prot, false));
-    q->stats.loosened++;
+    struct quire *q = fault->cpu->q;
+    table_record(q, table)->present++;
+    fault->cpu->stats.zero_maps++;
+    return entry_page(q->zero_page, fault->prot, QI_CANARY(QI_CANARY_ZERO_PAGE_WRITABLE)) |
+           ENTRY_ZERO;
+}
+
+/* A page that is there gets the rights to be read, and executed if the region allows that. */
+static void read_loosen(entry_t *slot, entry_t e, uint32_t prot)
+{
+    while (!entry_change(slot, &e, entry_with_exec(e, (prot & QUIRE_EXEC) != 0) | ENTRY_ACCESSED))
+        ;
 }
 
 /* Let the page be read, or executed if that was asked.  No flush: it only loosens. */
-static void fault_read(struct qi_fault *fault, pfn_t table)
+static enum quire_status fault_read(struct qi_fault *fault, pfn_t table)
 {
-    struct quire *q = fault->space->q;
+    struct qi_cpu *cpu = fault->cpu;
     entry_t *slot = fault_slot(fault, table);
+    table_lock(cpu, table);
     entry_t e = entry_load(slot);
-    switch (entry_kind(e, 1)) {
-    case QI_EMPTY: read_empty(fault, table, slot); break;
+    enum qi_kind kind = entry_kind(e, 1);
+    cpu->stats.loosened += kind == QI_OWN || kind == QI_BORROWED || kind == QI_ZERO ||
+                           kind == QI_BARRED || kind == QI_PROTOTYPE;
+    switch (kind) {
+    case QI_EMPTY: entry_store(slot, read_empty(fault, table)); break;
     case QI_BARRED:
         entry_store(slot, entry_own(entry_pfn(e), fault->prot, false) | (e & ENTRY_FOLDED));
-        q->stats.loosened++;
         break;
-    case QI_PROTOTYPE: read_prototype(fault, slot, e); break;
+    case QI_PROTOTYPE: entry_store(slot, entry_to_busy(e)); break;
     case QI_OWN:
     case QI_BORROWED:
-    case QI_ZERO:
-        entry_store(slot, entry_with_exec(e, (fault->prot & QUIRE_EXEC) != 0) | ENTRY_ACCESSED);
-        q->stats.loosened++;
-        break;
+    case QI_ZERO: read_loosen(slot, e, fault->prot); break;
     case QI_BUSY:
+    case QI_GUARD: break;
     case QI_TABLE:
     case QI_HIDDEN: host_panic("an owned leaf holds an entry of this kind", __FILE__, __LINE__);
     }
     fault->pfn = entry_pfn(entry_load(slot));
+    table_unlock(cpu, table);
+    if (kind == QI_PROTOTYPE) {
+        fault->pfn = qi_home_map(cpu, entry_payload(e));
+        entry_store(slot, entry_page(fault->pfn, fault->prot, false));
+    }
+    if (kind == QI_GUARD)
+        return QUIRE_GUARDED;
+    return kind == QI_BUSY ? fault_busy(fault, slot) : QUIRE_OK;
+}
+
+/* Copies cost a space that has a limit; false: it may not have `frames` more. */
+static bool copies_take(struct quire_space *space, uint32_t frames)
+{
+    if (QI_CANARY(QI_CANARY_COPIES_UNLIMITED))
+        return true;
+    uint64_t left = qi_load(&space->copies_left);
+    while (left != UINT64_MAX) {
+        if (left < frames)
+            return false;
+        if (qi_change(&space->copies_left, &left, left - frames))
+            break;
+    }
+    return true;
+}
+
+static void copies_give(struct quire_space *space, uint32_t frames)
+{
+    if (frames > 0 && qi_load(&space->copies_left) != UINT64_MAX)
+        qi_add(&space->copies_left, frames);
+}
+
+static enum quire_status fault_write(struct qi_fault *fault, const struct qi_look *look)
+{
+    struct quire_space *space = fault->space;
+    enum qi_kind kind = entry_kind(look->entry, look->level);
+    bool shared =
+        !look->exclusive || kind == QI_HIDDEN || kind == QI_BORROWED || kind == QI_PROTOTYPE;
+    uint32_t taken = shared ? fault->need : 0, copies = 0;
+    if (!copies_take(space, taken))
+        return QUIRE_COPY_LIMIT;
+    enum quire_status status = qi_copy_write(fault, look, &copies);
+    if (shared)
+        copies_give(space, taken - copies);
+    return status;
+}
+
+/*
+ * The access needs nothing: a stale translation, or another CPU was faster.  (Not while the root is
+ * being replaced: machines may run the new one already, where more is busy than here.)
+ */
+static enum quire_status fault_spurious(struct qi_fault *fault, const struct qi_look *look)
+{
+    /* The caller may write through the direct map, where no machine sets the bits. */
+    if (fault->access == QUIRE_WRITE)
+        entry_mark(fault_slot(fault, look->table), ENTRY_DIRTY | ENTRY_ACCESSED);
+    fault->pfn = entry_pfn(look->entry);
+    fault->cpu->stats.spurious++;
+    return QUIRE_OK;
+}
+
+static enum quire_status fault_region(struct qi_fault *fault)
+{
+    const struct qi_region *root = fault->space->regions;
+    const struct qi_region *region = qi_region_find(root, fault->address);
+    if (!region) {
+        region = qi_region_at_or_above(root, fault->address);
+        fault->grows = region && (region->flags & QUIRE_REGION_GROWS_DOWN) &&
+                       (region->prot & fault->rights || fault->rights == 0);
+        return QUIRE_NOT_MAPPED;
+    }
+    if ((region->flags & QUIRE_REGION_RESERVED) && !QI_CANARY(QI_CANARY_RESERVED_IS_MEMORY))
+        return QUIRE_NOT_COMMITTED;
+    fault->prot = region->prot;
+    return region->prot & fault->rights || fault->rights == 0 ? QUIRE_OK : QUIRE_PROTECTED;
 }
 
 /* One try.  QUIRE_NO_MEMORY: nothing was changed, and fault->need frames are wanted. */
 static enum quire_status fault_try(struct qi_fault *fault)
 {
+    struct qi_cpu *cpu = fault->cpu;
     struct quire_space *space = fault->space;
-    struct quire *q = space->q;
-    const struct qi_region *region = qi_region_find(space->regions, fault->address);
-    if (!region)
-        return QUIRE_NOT_MAPPED;
-    if (!(region->prot & fault->access))
-        return QUIRE_PROTECTED;
-    fault->prot = region->prot;
+    enum quire_status status = fault_region(fault);
+    if (status != QUIRE_OK)
+        return status;
     struct qi_look look = qi_table_look(space, fault->address);
-    if (look_allows(&look, fault->access)) {
-        /* The caller may write through the direct map, where no machine sets the bits. */
-        if (fault->access == QUIRE_WRITE)
-            entry_mark(fault_slot(fault, look.table), ENTRY_DIRTY | ENTRY_ACCESSED);
-        fault->pfn = entry_pfn(look.entry);
-        q->stats.spurious++;
-        return QUIRE_OK;
-    }
+    enum qi_kind kind = entry_kind(look.entry, look.level);
+    if (kind == QI_BUSY)
+        return fault_busy(
+            fault, &table_entries(cpu->q, look.table)[entry_index(fault->address, look.level)]);
+    if (kind == QI_GUARD)
+        return QUIRE_GUARDED;
+    if (look_allows(&look, fault->access))
+        return qi_load(&space->root_busy) ? fault_busy(fault, &space->root_busy)
+                                          : fault_spurious(fault, &look);
     if (fault->access == QUIRE_EXEC && look.level == 1 && entry_present(look.entry) &&
-        QI_CANARY(QI_CANARY_LOOSEN_SHARED)) {
-        fault_read(fault, look.table);
-        return QUIRE_OK;
-    }
-    fault->need = look.level == 1 && look.exclusive ? 0 : qi_gate_need(space, fault->address, 1);
+        QI_CANARY(QI_CANARY_LOOSEN_SHARED))
+        return fault_read(fault, look.table);
+    bool own = look.level == 1 && look.exclusive;
+    fault->need = own ? 0 : qi_gate_need(space, fault->address, 1);
     if (fault->access == QUIRE_WRITE)
-        fault->need += qi_copy_need(q, &look);
-    if (!qi_reserve(q, fault->need, false, QI_SITE_FAULT)) {
-        if (QI_CANARY(QI_CANARY_FAILURE_LEAKS) && qi_frame_available(&q->frames, false) > 0)
-            (void)qi_frame_alloc(&q->frames, QI_FRAME_DATA, QI_WANT_ANY, 0);
+        fault->need += qi_copy_need(cpu->q, &look);
+    if (!qi_reserve(cpu, fault->need, false, QI_SITE_FAULT)) {
+        if (QI_CANARY(QI_CANARY_FAILURE_LEAKS) && qi_frames_reserve(cpu, 1, false))
+            (void)qi_frame_alloc(cpu, QI_FRAME_DATA, QI_WANT_ANY, 0);
         return QUIRE_NO_MEMORY;
     }
-    if (fault->access == QUIRE_WRITE) {
-        qi_copy_write(fault, &look);
-        return QUIRE_OK;
-    }
+    if (fault->access == QUIRE_WRITE)
+        return fault_write(fault, &look);
     struct qi_gate gate;
-    pfn_t table = qi_gate_open_leaf(&gate, space, fault->address, &look);
+    qi_gate_begin(&gate, cpu, space, fault->address);
+    pfn_t table = own && look.open ? look.table : qi_gate_open(&gate, 1);
+    if (table == QI_NO_FRAME)
+        return fault_busy(fault, &space->root);
     qi_gate_close(&gate);
-    fault_read(fault, table);
-    return QUIRE_OK;
+    return fault_read(fault, table);
+}
+
+static void count_refusal(const struct qi_fault *fault, enum quire_status status)
+{
+    struct quire_space *space = fault->space;
+    struct qi_cpu *cpu = qi_enter(space->q);
+    cpu->stats.faults += fault->counted;
+    cpu->stats.unmapped += status == QUIRE_NOT_MAPPED;
+    cpu->stats.forbidden += status == QUIRE_PROTECTED;
+    cpu->stats.no_memory += status == QUIRE_NO_MEMORY;
+    cpu->stats.refused +=
+        status != QUIRE_NOT_MAPPED && status != QUIRE_PROTECTED && status != QUIRE_NO_MEMORY;
+    qi_leave(cpu);
+    qi_trace(space, QUIRE_EVENT_REFUSED, fault->address, status);
+}
+
+/* After a try that did not succeed, with nothing held: is there reason for another? */
+static bool fault_again(struct qi_fault *fault, enum quire_status *status)
+{
+    struct quire *q = fault->space->q;
+    if (*status == QI_AGAIN) {
+        host_wait(q->host, fault->key);
+        return true;
+    }
+    if (*status == QUIRE_NOT_MAPPED && fault->grows) {
+        if (fault->no_wait) {
+            *status = QUIRE_WOULD_WAIT;
+            return false;
+        }
+        *status = qi_stack_grow(fault->space, fault->address);
+        return *status == QUIRE_OK;
+    }
+    if (*status != QUIRE_NO_MEMORY)
+        return false;
+    if (!fault->no_wait)
+        return qi_wait_for_frames(q, fault->need, false);
+    if (qi_frames_gather(q, fault->need, false))
+        return true;
+    *status = QUIRE_WOULD_WAIT;
+    return false;
 }
 
 enum quire_status qi_fault_resolve(struct qi_fault *fault)
 {
     enum quire_status status;
-    do
+    fault->grows = false;
+    do {
+        fault->cpu = qi_enter_shared(fault->space);
         status = fault_try(fault);
-    while (status == QUIRE_NO_MEMORY && qi_wait_for_frames(fault->space->q, fault->need));
+        if (status == QUIRE_OK)
+            return status;
+        qi_leave(fault->cpu);
+    } while (fault_again(fault, &status));
+    count_refusal(fault, status);
     return status;
 }
 
-static void count_refusal(struct qi_fault *fault, enum quire_status status)
+static bool access_valid(uint32_t access)
 {
-    struct quire_stats *stats = &fault->space->q->stats;
-    if (status == QUIRE_OK)
-        return;
-    if (status == QUIRE_NOT_MAPPED)
-        stats->unmapped++;
-    else if (status == QUIRE_PROTECTED)
-        stats->forbidden++;
-    else
-        stats->no_memory++;
-    qi_trace(fault->space, QUIRE_EVENT_REFUSED, fault->address, status);
+    return access == QUIRE_READ || access == QUIRE_WRITE || access == QUIRE_EXEC;
 }
 
 enum quire_status quire_fault(struct quire_space *space, vaddr_t address, uint32_t access)
 {
-    struct quire *q = space->q;
-    if (access != QUIRE_READ && access != QUIRE_WRITE && access != QUIRE_EXEC)
+    uint32_t kind = access & ~(uint32_t)QUIRE_NO_WAIT;
+    if (!access_valid(kind))
         return QUIRE_BAD_FLAGS;
-    struct qi_fault fault = {.space = space, .address = page_of(address), .access = access};
-    manager_lock(q);
-    q->stats.faults++;
-    enum quire_status status = qi_fault_resolve(&fault);
-    count_refusal(&fault, status);
-    qi_finish(q, QI_FEW_SLICES);
-    return status;
-}
-
-/* The bytes of one page: resolve, and copy before the lock is dropped.  Returns the status; *n
- * bytes. */
-static enum quire_status copy_piece(struct quire_space *space, vaddr_t address, void *to,
-                                    const void *from, size_t n)
-{
+    struct qi_fault fault = {.space = space,
+                             .address = page_of(address),
+                             .access = kind,
+                             .rights = kind,
+                             .counted = true,
+                             .no_wait = (access & QUIRE_NO_WAIT) != 0};
     struct quire *q = space->q;
-    struct qi_fault fault = {
-        .space = space, .address = page_of(address), .access = from ? QUIRE_WRITE : QUIRE_READ};
-    manager_lock(q);
     enum quire_status status = qi_fault_resolve(&fault);
     if (status == QUIRE_OK) {
-        unsigned char *page = frame_memory(&q->frames, fault.pfn);
-        if (from)
-            memcpy(page + (address - fault.address), from, n);
-        else
-            memcpy(to, page + (address - fault.address), n);
-    } else {
-        count_refusal(&fault, status);
+        fault.cpu->stats.faults++;
+        qi_leave(fault.cpu);
     }
-    qi_finish(q, QI_FEW_SLICES);
+    if (!fault.no_wait)
+        qi_finish(q, QI_FEW_SLICES);
     return status;
 }
 
-static enum quire_status copy_bytes(struct quire_space *space, vaddr_t address, unsigned char *to,
-                                    const unsigned char *from, size_t length, size_t *done)
+/* ---- copies -------------------------------------------------------------------------------- */
+
+/*
+ * Reading a page that is not the space's own alone.  While this call reads, another may give the
+ * space its own copy, and the last sharer that remains may then write the page in place.  Neither
+ * copy nor unshare gets past the lock of the table that maps the page, if that table is still
+ * part of the tree once it is locked.  False: something changed, begin again.
+ */
+static bool read_shared(const struct qi_fault *fault, const struct qi_look *look,
+                        unsigned char *buffer, size_t offset, size_t n)
 {
+    struct qi_cpu *cpu = fault->cpu;
+    struct qi_lock *lock = &frame_record(&cpu->q->frames, look->table)->lock;
+    lock_take(cpu, lock, QI_RANK_TABLE);
+    struct qi_look now = qi_table_look(fault->space, fault->address);
+    bool there = now.level == 1 && now.table == look->table && entry_present(now.entry) &&
+                 entry_pfn(now.entry) == entry_pfn(look->entry);
+    if (there)
+        memcpy(buffer,
+               (unsigned char *)frame_memory(&cpu->q->frames, entry_pfn(now.entry)) + offset, n);
+    lock_drop(cpu, lock, QI_RANK_TABLE);
+    return there;
+}
+
+/* The page was resolved, and the space is held.  False: begin again. */
+static bool read_page(const struct qi_fault *fault, unsigned char *buffer, size_t offset, size_t n)
+{
+    const struct qi_frames *f = &fault->cpu->q->frames;
+    struct qi_look look = qi_table_look(fault->space, fault->address);
+    if (look.level > 1 || !entry_present(look.entry))
+        return false;
+    enum qi_kind kind = entry_kind(look.entry, 1);
+    if (kind != QI_ZERO && !(kind == QI_OWN && look.exclusive))
+        return read_shared(fault, &look, buffer, offset, n);
+    memcpy(buffer, (unsigned char *)frame_memory(f, entry_pfn(look.entry)) + offset, n);
+    return true;
+}
+
+/* The bytes of one page: resolve, and copy before the space is let go. */
+static enum quire_status access_page(struct quire_space *space, vaddr_t address,
+                                     unsigned char *buffer, size_t n, uint32_t access)
+{
+    uint32_t kind = access & (QUIRE_READ | QUIRE_WRITE);
+    struct qi_fault fault = {.space = space,
+                             .address = page_of(address),
+                             .access = kind,
+                             .rights = access & QUIRE_FORCE ? 0 : kind,
+                             .no_wait = (access & QUIRE_NO_WAIT) != 0};
+    struct quire *q = space->q;
+    size_t offset = (size_t)(address - fault.address);
+    enum quire_status status;
+    for (bool done = false; !done;) {
+        status = qi_fault_resolve(&fault);
+        if (status != QUIRE_OK)
+            break;
+        done = kind == QUIRE_WRITE || read_page(&fault, buffer, offset, n);
+        if (kind == QUIRE_WRITE)
+            memcpy((unsigned char *)frame_memory(&q->frames, fault.pfn) + offset, buffer, n);
+        qi_leave(fault.cpu);
+    }
+    if (!fault.no_wait)
+        qi_finish(q, QI_FEW_SLICES);
+    return status;
+}
+
+/* A debugger reads, whatever the region allows, and nothing changes: nobody else may, either. */
+static enum quire_status peek_page(struct quire_space *space, vaddr_t address,
+                                   unsigned char *buffer, size_t n)
+{
+    struct qi_fault fault = {.space = space, .address = page_of(address)};
+    fault.cpu = qi_enter_exclusive(space);
+    struct quire *q = space->q;
+    enum quire_status status = fault_region(&fault);
+    struct qi_look look = qi_table_look(space, address);
+    while (look.level > 1 && look.entry != 0) {
+        look.table = entry_pfn(look.entry);
+        look.level--;
+        look.entry = entry_load(&table_entries(q, look.table)[entry_index(address, look.level)]);
+    }
+    enum qi_kind kind = entry_kind(look.entry, 1);
+    if (status == QUIRE_OK && kind == QI_GUARD)
+        status = QUIRE_GUARDED;
+    if (status == QUIRE_OK) {
+        pfn_t pfn = look.entry == 0        ? q->zero_page
+                    : kind == QI_PROTOTYPE ? qi_home_page(q, entry_payload(look.entry))
+                                           : entry_pfn(look.entry);
+        memcpy(buffer, (unsigned char *)frame_memory(&q->frames, pfn) + (address - fault.address),
+               n);
+    }
+    qi_leave(fault.cpu);
+    return status;
+}
+
+enum quire_status quire_access(struct quire_space *space, vaddr_t address, void *buffer,
+                               size_t length, uint32_t access, size_t *done)
+{
+    uint32_t kind = access & ~(uint32_t)(QUIRE_NO_WAIT | QUIRE_FORCE);
     enum quire_status status = QUIRE_OK;
     size_t copied = 0;
-    if (address + length < address)
+    if (kind != QUIRE_READ && kind != QUIRE_WRITE)
+        status = QUIRE_BAD_FLAGS;
+    else if (address + length < address)
         status = QUIRE_WRAPS;
     while (status == QUIRE_OK && copied < length) {
         vaddr_t at = address + copied;
         size_t n = (size_t)(page_of(at) + QUIRE_PAGE_SIZE - at);
         if (n > length - copied)
             n = length - copied;
-        status = copy_piece(space, at, to ? to + copied : NULL, from ? from + copied : NULL, n);
+        unsigned char *to = (unsigned char *)buffer + copied;
+        status = kind == QUIRE_READ && (access & QUIRE_FORCE)
+                     ? peek_page(space, at, to, n)
+                     : access_page(space, at, to, n, access);
         if (status == QUIRE_OK)
             copied += n;
     }
@@ -213,11 +412,11 @@ static enum quire_status copy_bytes(struct quire_space *space, vaddr_t address, 
 enum quire_status quire_read(struct quire_space *space, vaddr_t address, void *to, size_t length,
                              size_t *done)
 {
-    return copy_bytes(space, address, to, NULL, length, done);
+    return quire_access(space, address, to, length, QUIRE_READ, done);
 }
 
 enum quire_status quire_write(struct quire_space *space, vaddr_t address, const void *from,
                               size_t length, size_t *done)
 {
-    return copy_bytes(space, address, NULL, from, length, done);
+    return quire_access(space, address, (void *)(uintptr_t)from, length, QUIRE_WRITE, done);
 }

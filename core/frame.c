@@ -1,26 +1,44 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Frames: who has which, and the lists of those that nobody has.
+ * Frames: who has which, and where those are that nobody has.
  *
  * The database is one array of 32-byte records, indexed by frame number from the lowest that
  * the embedder will ever add; holes in physical memory cost their records and nothing else.  A
  * record says what its frame is (enum qi_frame_state) and holds the few words that state needs.
  *
+ *            qi_frame_alloc               qi_frame_free
+ *      cache --------------> in use --------------> limbo --(all others' calls have ended)--> cache
+ *        ^ |                                                                                     |
+ *        | +---- too many, or the reserve is short ----> lists <---------------------------------+
+ *        +------------- a batch, when a call needs more than the cache holds ----+
+ *
+ * Every CPU has a cache of free frames, so that taking and freeing one touches nothing that
+ * another CPU writes; the lists behind the caches are visited in batches.  A call asks once, before
+ * it changes anything, for all the frames that it can need (qi_frames_reserve); then they lie in
+ * the cache of its own CPU, where nobody else can take them.  What other CPUs keep is not lost to a
+ * call that finds too little: it lets go of everything, gathers, and begins again.
+ *
+ * Limbo.  Calls walk tables without locks, so a call that is in progress may be looking at a table
+ * that another has just taken out of the tree, or at a page that another has just replaced.  Such a
+ * frame is free, but not to be used before those calls have ended.  Each claim carries the epoch in
+ * which its call began; a limbo that is closed begins a new epoch, and is over when no claim is
+ * older (Fraser: Practical lock-freedom, 2004).  Region nodes and side frames are looked at under
+ * holds and locks only, and need none; with one CPU there is no limbo at all.
+ *
  * Free frames are kept by colour, the low bits of the frame number: two frames of one colour
  * compete for the same lines of a physically indexed cache, and a copy that takes its source's
  * colour leaves a program's layout in the cache as it was.  The preference never searches: the
- * colour's list, or the next that is not empty. Zeroed frames are kept apart, so that an idle
+ * colour's list, or the next that is not empty.  Zeroed frames are kept apart, so that an idle
  * loop can prepare what a demand-zero fault needs.
  *
- * Nothing here waits or fails by surprise.  An operation asks qi_frame_available for the whole
- * number it can need, before it changes anything, and then takes frames that are known to be
- * there (reserve, then commit).  The last few frames (config.reserve) are kept for operations
- * that free memory in the end: cutting a hole out of a shared table must not fail because there
- * is no memory.
- *
- * Locks: the manager's, throughout.
+ * The last few frames (config.reserve) stay on the lists for operations that free memory in the
+ * end: cutting a hole out of a shared table must not fail because there is no memory.
  */
-#include "frame.h"
+#include "space.h"
+
+/* Frames that move between a cache and the lists at once; and the most that a call leaves behind.
+ */
+enum { BATCH = QUIRE_TABLE_ENTRIES > 16 ? 32 : 2, CACHE_MAX = 4 * BATCH };
 
 void qi_frames_init(struct qi_frames *f, const struct quire_config *config, void *records)
 {
@@ -32,25 +50,60 @@ void qi_frames_init(struct qi_frames *f, const struct quire_config *config, void
     f->colours = config->colours ? config->colours : 1;
     f->reserve = config->reserve;
     for (unsigned i = 0; i < QUIRE_COLOURS_MAX; i++)
-        f->list[0][i].head = f->list[1][i].head = QI_NO_FRAME;
+        f->list[0][i] = f->list[1][i] = QI_NO_FRAME;
     memset(f->records, 0, (size_t)f->count * sizeof f->records[0]);
-    f->by_state[QI_FRAME_ABSENT] = f->count;
 }
+
+void qi_frame_set_state(struct qi_cpu *cpu, pfn_t pfn, enum qi_frame_state state)
+{
+    struct qi_frame *r = frame_record(&cpu->q->frames, pfn);
+    frame_count_state(cpu, (enum qi_frame_state)r->state, UINT32_MAX);
+    frame_count_state(cpu, state, 1);
+    __atomic_store_n(&r->state, (uint8_t)state, __ATOMIC_RELAXED);
+}
+
+/* The head of the chain, of an array by colour, that a free frame belongs to. */
+static pfn_t *chain_of(struct qi_frames *f, pfn_t heads[2][QUIRE_COLOURS_MAX], pfn_t pfn)
+{
+    return &heads[frame_record(f, pfn)->state == QI_FRAME_ZEROED][frame_colour(f, pfn)];
+}
+
+static void chain_push(struct qi_frames *f, pfn_t *head, pfn_t pfn)
+{
+    frame_record(f, pfn)->next = *head;
+    *head = pfn;
+}
+
+static pfn_t chain_pop(struct qi_frames *f, pfn_t *head)
+{
+    pfn_t pfn = *head;
+    *head = frame_record(f, pfn)->next;
+    return pfn;
+}
+
+/* A chain that has a frame, of `colour` or the next that has one; null: none of this kind has. */
+static pfn_t *chain_find(const struct qi_frames *f, pfn_t heads[2][QUIRE_COLOURS_MAX], bool zeroed,
+                         uint32_t colour)
+{
+    for (uint32_t i = 0; i < f->colours; i++) {
+        pfn_t *head = &heads[zeroed][(colour + i) & (f->colours - 1)];
+        if (*head != QI_NO_FRAME)
+            return head;
+    }
+    return NULL;
+}
+
+/* ---- the lists ----------------------------------------------------------------------------- */
 
 static void list_push(struct qi_frames *f, pfn_t pfn)
 {
-    struct qi_frame *r = frame_record(f, pfn);
-    struct qi_list *list = &f->list[r->state == QI_FRAME_ZEROED][frame_colour(f, pfn)];
-    r->next = list->head;
-    r->prev = QI_NO_FRAME;
-    if (list->head != QI_NO_FRAME)
-        frame_record(f, list->head)->prev = pfn;
-    list->head = pfn;
-    f->free++;
+    chain_push(f, chain_of(f, f->list, pfn), pfn);
+    qi_store(&f->free, f->free + 1);
 }
 
-enum quire_status qi_frame_add(struct qi_frames *f, pfn_t first, uint32_t count)
+enum quire_status qi_frame_add(struct qi_cpu *cpu, pfn_t first, uint32_t count)
 {
+    struct qi_frames *f = &cpu->q->frames;
     if (count == 0)
         return QUIRE_ZERO_LENGTH;
     if (first < f->first || (uint64_t)(first - f->first) + count > f->count)
@@ -58,49 +111,115 @@ enum quire_status qi_frame_add(struct qi_frames *f, pfn_t first, uint32_t count)
     for (uint32_t i = 0; i < count; i++)
         if (frame_record(f, first + i)->state != QI_FRAME_ABSENT)
             return QUIRE_OVERLAPS;
+    lock_take(cpu, &f->lock, QI_RANK_LIST);
     /* From the top down, so that the lists start with the lowest frames. */
     for (uint32_t i = count; i-- > 0;) {
-        qi_frame_set_state(f, first + i, QI_FRAME_FREE);
+        qi_frame_set_state(cpu, first + i, QI_FRAME_FREE);
         list_push(f, first + i);
     }
     f->added += count;
+    lock_drop(cpu, &f->lock, QI_RANK_LIST);
     return QUIRE_OK;
 }
 
-/* A list that has a frame, of `colour` or the next that has one; null: none of this kind has. */
-static struct qi_list *list_find(struct qi_frames *f, bool zeroed, uint32_t colour)
+bool qi_frame_zero_one(struct qi_cpu *cpu)
 {
-    for (uint32_t i = 0; i < f->colours; i++) {
-        struct qi_list *list = &f->list[zeroed][(colour + i) & (f->colours - 1)];
-        if (list->head != QI_NO_FRAME)
-            return list;
+    struct qi_frames *f = &cpu->q->frames;
+    lock_take(cpu, &f->lock, QI_RANK_LIST);
+    pfn_t *head = chain_find(f, f->list, false, 0);
+    pfn_t pfn = head ? chain_pop(f, head) : QI_NO_FRAME;
+    qi_store(&f->free, f->free - (head != NULL));
+    lock_drop(cpu, &f->lock, QI_RANK_LIST);
+    if (!head)
+        return false;
+    memset(frame_memory(f, pfn), 0, QUIRE_PAGE_SIZE);
+    qi_frame_set_state(cpu, pfn, QI_FRAME_ZEROED);
+    lock_take(cpu, &f->lock, QI_RANK_LIST);
+    list_push(f, pfn);
+    lock_drop(cpu, &f->lock, QI_RANK_LIST);
+    return true;
+}
+
+/* ---- the cache of a CPU -------------------------------------------------------------------- */
+
+static void cache_push(struct qi_cpu *cpu, pfn_t pfn)
+{
+    struct qi_frames *f = &cpu->q->frames;
+    chain_push(f, chain_of(f, cpu->cache.head, pfn), pfn);
+    qi_store(&cpu->cache.count, cpu->cache.count + 1);
+}
+
+/* The cache has no frame of this colour, but the lists may: fetch some. */
+static void cache_fetch(struct qi_cpu *cpu, uint32_t colour)
+{
+    struct qi_frames *f = &cpu->q->frames;
+    lock_take(cpu, &f->lock, QI_RANK_LIST);
+    for (unsigned i = 0; i < BATCH && f->free > f->reserve; i++) {
+        bool zeroed = f->list[0][colour] == QI_NO_FRAME;
+        if (f->list[zeroed][colour] == QI_NO_FRAME)
+            break;
+        pfn_t pfn = chain_pop(f, &f->list[zeroed][colour]);
+        qi_store(&f->free, f->free - 1);
+        cache_push(cpu, pfn);
     }
-    return NULL;
+    lock_drop(cpu, &f->lock, QI_RANK_LIST);
 }
 
-static pfn_t list_pop(struct qi_frames *f, struct qi_list *list)
+static pfn_t cache_pop(struct qi_cpu *cpu, bool zeroed, uint32_t colour)
 {
-    pfn_t pfn = list->head;
-    list->head = frame_record(f, pfn)->next;
-    if (list->head != QI_NO_FRAME)
-        frame_record(f, list->head)->prev = QI_NO_FRAME;
-    f->free--;
-    return pfn;
+    struct qi_frames *f = &cpu->q->frames;
+    pfn_t *head = chain_find(f, cpu->cache.head, zeroed, colour);
+    if (!head)
+        head = chain_find(f, cpu->cache.head, !zeroed, colour);
+    qi_assert(head != NULL);
+    qi_store(&cpu->cache.count, cpu->cache.count - 1);
+    return chain_pop(f, head);
 }
 
-pfn_t qi_frame_alloc(struct qi_frames *f, enum qi_frame_state state, enum qi_frame_want want,
+/* At most `count` frames of the lists, half of them zeroed if there are such, in turn of colours.
+ */
+static void cache_fill(struct qi_cpu *cpu, uint32_t count)
+{
+    struct qi_frames *f = &cpu->q->frames;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t colour = qi_frame_any_colour(cpu);
+        pfn_t *head = chain_find(f, f->list, i & 1, colour);
+        if (!head)
+            head = chain_find(f, f->list, !(i & 1), colour);
+        pfn_t pfn = chain_pop(f, head);
+        qi_store(&f->free, f->free - 1);
+        cache_push(cpu, pfn);
+    }
+}
+
+bool qi_frames_reserve(struct qi_cpu *cpu, uint32_t need, bool urgent)
+{
+    struct qi_frames *f = &cpu->q->frames;
+    if (cpu->cache.count >= need)
+        return true;
+    lock_take(cpu, &f->lock, QI_RANK_LIST);
+    uint32_t kept = urgent ? 0 : f->reserve;
+    uint32_t free = f->free > kept ? f->free - kept : 0;
+    uint32_t missing = need - cpu->cache.count;
+    if (free >= missing)
+        cache_fill(cpu, missing > BATCH ? missing : free < BATCH ? free : BATCH);
+    lock_drop(cpu, &f->lock, QI_RANK_LIST);
+    return free >= missing;
+}
+
+pfn_t qi_frame_alloc(struct qi_cpu *cpu, enum qi_frame_state state, enum qi_frame_want want,
                      uint32_t colour)
 {
+    struct qi_frames *f = &cpu->q->frames;
     bool zeroed = want == QI_WANT_ZEROED;
-    struct qi_list *list = list_find(f, zeroed, colour);
-    if (!list)
-        list = list_find(f, !zeroed, colour);
-    qi_assert(list != NULL);
-    pfn_t pfn = list_pop(f, list);
+    colour &= f->colours - 1;
+    if (cpu->cache.head[0][colour] == QI_NO_FRAME && cpu->cache.head[1][colour] == QI_NO_FRAME &&
+        f->colours > 1 && cpu->ranks < QI_RANK_LIST)
+        cache_fetch(cpu, colour);
+    pfn_t pfn = cache_pop(cpu, zeroed, colour);
     struct qi_frame *r = frame_record(f, pfn);
     bool clear = zeroed && r->state != QI_FRAME_ZEROED;
-    f->by_state[r->state]--;
-    f->by_state[state]++;
+    qi_frame_set_state(cpu, pfn, state);
     *r = (struct qi_frame){
         .state = (uint8_t)state, .next = QI_NO_FRAME, .prev = QI_NO_FRAME, .side = QI_NO_FRAME};
     if (clear && !(state == QI_FRAME_DATA && QI_CANARY(QI_CANARY_FREE_WITHOUT_ZEROING)))
@@ -108,22 +227,148 @@ pfn_t qi_frame_alloc(struct qi_frames *f, enum qi_frame_state state, enum qi_fra
     return pfn;
 }
 
-void qi_frame_free(struct qi_frames *f, pfn_t pfn)
+void qi_frame_free(struct qi_cpu *cpu, pfn_t pfn)
 {
+    struct qi_frames *f = &cpu->q->frames;
     struct qi_frame *r = frame_record(f, pfn);
+    bool walked =
+        r->state == QI_FRAME_DATA || r->state == QI_FRAME_TABLE || r->state == QI_FRAME_DYING;
     qi_assert(r->state > QI_FRAME_ZEROED && r->state != QI_FRAME_ZERO_PAGE);
-    qi_frame_set_state(f, pfn, QI_FRAME_FREE);
-    list_push(f, pfn);
+    qi_frame_set_state(cpu, pfn, QI_FRAME_FREE);
+    if (cpu->q->cpu_count == 1 || !walked) {
+        cache_push(cpu, pfn);
+        return;
+    }
+    struct qi_limbo *limbo = &cpu->limbo[0];
+    r->next = limbo->head;
+    limbo->head = pfn;
+    qi_store(&limbo->count, limbo->count + 1);
 }
 
-bool qi_frame_zero_one(struct qi_frames *f)
+/* A page that is pinned is promised until it goes; true: it is pinned still. */
+static bool orphan(struct qi_cpu *cpu, struct qi_frame *r)
 {
-    struct qi_list *list = list_find(f, false, 0);
-    if (!list)
-        return false;
-    pfn_t pfn = list_pop(f, list);
-    memset(frame_memory(f, pfn), 0, QUIRE_PAGE_SIZE);
-    qi_frame_set_state(f, pfn, QI_FRAME_ZEROED);
-    list_push(f, pfn);
+    struct quire *q = cpu->q;
+    lock_take(cpu, &q->lock, QI_RANK_LIST);
+    bool pinned = qi_add(&r->share, QI_ORPHAN) != 0;
+    q->committed += pinned;
+    lock_drop(cpu, &q->lock, QI_RANK_LIST);
+    return pinned;
+}
+
+void qi_page_release(struct qi_cpu *cpu, pfn_t pfn)
+{
+    struct qi_frame *r = frame_record(&cpu->q->frames, pfn);
+    qi_store(&r->home, QI_NO_HOME);
+    if (qi_load(&r->share) != 0 && !QI_CANARY(QI_CANARY_PIN_LOST_BY_UNMAP) && orphan(cpu, r))
+        return;
+    qi_frame_free(cpu, pfn);
+}
+
+/* ---- limbo --------------------------------------------------------------------------------- */
+
+/* Every call of another CPU that was in progress when the limbo was closed has ended. */
+static bool limbo_over(const struct qi_cpu *cpu)
+{
+    const struct quire *q = cpu->q;
+    for (uint32_t i = 0; i < q->cpu_count; i++) {
+        if (&q->cpus[i] != cpu && !claim_newer(qi_load_now(&q->cpus[i].claim), cpu->limbo[1].epoch))
+            return false;
+    }
     return true;
+}
+
+static void limbo_close(struct qi_cpu *cpu)
+{
+    cpu->limbo[1].head = cpu->limbo[0].head;
+    cpu->limbo[0].head = QI_NO_FRAME;
+    cpu->limbo[1].epoch = qi_add(&cpu->q->epoch, 1);
+    qi_store(&cpu->limbo[1].count, cpu->limbo[0].count);
+    qi_store(&cpu->limbo[0].count, 0u);
+}
+
+static void limbo_empty(struct qi_cpu *cpu)
+{
+    struct qi_limbo *limbo = &cpu->limbo[1];
+    for (; limbo->count > 0; qi_store(&limbo->count, limbo->count - 1))
+        cache_push(cpu, chain_pop(&cpu->q->frames, &limbo->head));
+}
+
+static void cache_give(struct qi_cpu *cpu, uint32_t count)
+{
+    struct qi_frames *f = &cpu->q->frames;
+    if (count == 0)
+        return;
+    lock_take(cpu, &f->lock, QI_RANK_LIST);
+    for (; count > 0; count--)
+        list_push(f, cache_pop(cpu, false, qi_frame_any_colour(cpu)));
+    lock_drop(cpu, &f->lock, QI_RANK_LIST);
+}
+
+void qi_frames_settle(struct qi_cpu *cpu)
+{
+    const struct qi_frames *f = &cpu->q->frames;
+    if (cpu->limbo[1].count > 0 && limbo_over(cpu))
+        limbo_empty(cpu);
+    if (cpu->limbo[0].count >= BATCH && cpu->limbo[1].count == 0)
+        limbo_close(cpu);
+    uint32_t give = cpu->cache.count > CACHE_MAX ? cpu->cache.count - CACHE_MAX / 2 : 0;
+    if (f->reserve > 0) {
+        uint32_t free = qi_load(&f->free);
+        uint32_t lack = free < f->reserve ? f->reserve - free : 0;
+        if (lack > cpu->cache.count)
+            lack = cpu->cache.count;
+        give = lack > give ? lack : give;
+    }
+    cache_give(cpu, give);
+}
+
+/* Everything that one CPU keeps goes to the lists; true: there was something. */
+static bool gather_from(struct qi_cpu *cpu)
+{
+    qi_claim(cpu, CLAIM_OUTSIDE);
+    for (unsigned n = 0; n < 2; n++) {
+        if (cpu->limbo[1].count == 0 && cpu->limbo[0].count > 0)
+            limbo_close(cpu);
+        while (!limbo_over(cpu))
+            host_wait(cpu->host, &cpu->claim);
+        limbo_empty(cpu);
+    }
+    uint32_t count = cpu->cache.count;
+    cache_give(cpu, count);
+    qi_leave(cpu);
+    return count > 0;
+}
+
+bool qi_frames_gather(struct quire *q, uint32_t need, bool urgent)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < q->cpu_count && q->cpu_count > 1; i++) {
+        struct qi_cpu *cpu = &q->cpus[i];
+        if (qi_load(&cpu->cache.count) > 0 || qi_load(&cpu->limbo[0].count) > 0 ||
+            qi_load(&cpu->limbo[1].count) > 0)
+            found |= gather_from(cpu);
+    }
+    return found && qi_load(&q->frames.free) >= (uint64_t)need + (urgent ? 0 : q->frames.reserve);
+}
+
+uint32_t qi_frames_in_state(const struct quire *q, enum qi_frame_state state)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < q->cpu_count; i++)
+        count += __atomic_load_n(&q->cpus[i].by_state[state], __ATOMIC_RELAXED);
+    return count;
+}
+
+uint32_t qi_frames_near(const struct qi_cpu *cpu, bool urgent)
+{
+    const struct qi_frames *f = &cpu->q->frames;
+    uint32_t free = qi_load(&f->free), kept = urgent ? 0 : f->reserve;
+    return cpu->cache.count + (free > kept ? free - kept : 0);
+}
+
+uint32_t qi_frames_available(const struct quire *q)
+{
+    uint32_t free = qi_frames_in_state(q, QI_FRAME_FREE) + qi_frames_in_state(q, QI_FRAME_ZEROED);
+    return free > q->frames.reserve ? free - q->frames.reserve : 0;
 }

@@ -21,72 +21,87 @@
  * A table without parents that still waits on the drop list (DYING) is left to leaf_drop in
  * table.c, which looks at every entry once anyway.
  *
- * Locks: the manager's, throughout.
+ * Locks.  What belongs to a lender (its side frame, the entries that are homes in use, `present`)
+ * changes under that lender's lock, and every function here takes one lender's lock at a time.  A
+ * home that is used does not move or go: so whoever owns a use (an entry that is busy, or that lies
+ * in a table which can not change) may look up its home, and read the page, without any lock.
  */
 #include "table.h"
 
 /* No parents and not waiting to be dropped: what is not used is freed here. */
 static bool is_prototype(const struct qi_frame *r)
 {
-    return r->share == 0 && r->state == QI_FRAME_TABLE;
+    return qi_load(&r->share) == 0 && r->state == QI_FRAME_TABLE;
 }
 
-void qi_side_settle(struct quire *q, struct qi_frame *table)
+void qi_side_settle(struct qi_cpu *cpu, struct qi_frame *table)
 {
-    if (frame_record(&q->frames, table->side)->sum > 0)
+    pfn_t side = table->side;
+    if (frame_record(&cpu->q->frames, side)->sum > 0)
         return;
-    qi_frame_free(&q->frames, table->side);
-    table->side = QI_NO_FRAME;
+    qi_store(&table->side, QI_NO_FRAME);
+    qi_frame_free(cpu, side);
 }
 
-/* Its uses fell to nothing, or its last home went: the side frame and the table follow. */
-static void lender_settle(struct quire *q, pfn_t lender)
+/* Lock a lender that an entry of the caller uses. */
+static struct qi_frame *lender_lock(struct qi_cpu *cpu, pfn_t lender)
 {
-    struct qi_frame *r = table_record(q, lender);
-    qi_side_settle(q, r);
-    if (r->present == 0 && is_prototype(r)) {
-        qi_assert(r->side == QI_NO_FRAME);
-        qi_frame_free(&q->frames, lender);
-    }
+    struct qi_frame *r = table_record(cpu->q, lender);
+    table_lock(cpu, lender);
+    qi_assert(r->side != QI_NO_FRAME);
+    return r;
+}
+
+/* Its uses may have fallen to nothing, its last home may be gone: the side frame and the table
+ * follow. */
+static void lender_unlock(struct qi_cpu *cpu, pfn_t lender)
+{
+    struct qi_frame *r = table_record(cpu->q, lender);
+    qi_side_settle(cpu, r);
+    bool gone = r->present == 0 && is_prototype(r);
+    qi_assert(!gone || r->side == QI_NO_FRAME);
+    table_unlock(cpu, lender);
+    if (gone)
+        qi_frame_free(cpu, lender);
 }
 
 /* The home becomes empty; returns the frame that it named. */
 static pfn_t home_clear(struct quire *q, home_t home)
 {
     entry_t *slot = &table_entries(q, home_table(home))[home_index(home)];
-    pfn_t page = entry_pfn(*slot);
+    pfn_t page = entry_pfn(entry_load(slot));
     entry_store(slot, 0);
     table_record(q, home_table(home))->present--;
     return page;
 }
 
-static void home_change(struct quire *q, home_t home, bool mapped, int32_t step)
+static void home_count(struct quire *q, home_t home, bool mapped, int32_t step)
 {
-    struct qi_frame *r = table_record(q, home_table(home));
-    qi_assert(r->side != QI_NO_FRAME);
+    const struct qi_frame *r = table_record(q, home_table(home));
     struct qi_side *side = table_side(q, r);
     qi_assert(step > 0 || side->uses[home_index(home)] > 0);
-    side->uses[home_index(home)] += (uint32_t)step;
+    qi_store(&side->uses[home_index(home)], side->uses[home_index(home)] + (uint32_t)step);
     side->maps[home_index(home)] += mapped ? (uint32_t)step : 0;
     frame_record(&q->frames, r->side)->sum += (uint64_t)(int64_t)step;
 }
 
 /* A home that has no uses any more: the page goes if its table has no parents either. */
-static void home_free_unused(struct quire *q, home_t home)
+static void home_free_unused(struct qi_cpu *cpu, const struct qi_frame *r, home_t home)
 {
-    const struct qi_frame *r = table_record(q, home_table(home));
-    if (is_prototype(r) && table_side(q, r)->uses[home_index(home)] == 0)
-        qi_frame_free(&q->frames, home_clear(q, home));
+    if (is_prototype(r) && table_side(cpu->q, r)->uses[home_index(home)] == 0)
+        qi_page_release(cpu, home_clear(cpu->q, home));
 }
 
-void qi_home_drop(struct quire *q, home_t home, bool mapped)
+void qi_home_give(struct qi_cpu *cpu, home_t home, bool mapped)
 {
-    home_change(q, home, mapped, -1);
-    const struct qi_frame *r = table_record(q, home_table(home));
-    if (table_side(q, r)->uses[home_index(home)] > 0)
-        return; /* so there is a sum, too */
-    home_free_unused(q, home);
-    lender_settle(q, home_table(home));
+    if (QI_CANARY(QI_CANARY_LENDER_NOT_LOCKED)) {
+        home_count(cpu->q, home, mapped, -1);
+        return;
+    }
+    const struct qi_frame *r = lender_lock(cpu, home_table(home));
+    home_count(cpu->q, home, mapped, -1);
+    home_free_unused(cpu, r, home);
+    lender_unlock(cpu, home_table(home));
 }
 
 /* ---- a whole leaf -------------------------------------------------------------------------- */
@@ -99,150 +114,217 @@ static bool is_home_of(entry_t home, entry_t e)
 }
 
 /*
- * Add `step`, 1 or -1, to uses[i] and maps[i] wherever homes[i] is the home of entries[i];
- * returns for how many that is.  One pass in order without a branch, in operations that every
+ * Where homes[i] is the home of entries[i], of a leaf that is copied: one use and one map more.
+ * Returns for how many that is.  One pass in order without a branch, in operations that every
  * vector unit has: `other` is 0 where both name one frame, and below 2^63, so that other - 1
  * has its top bit set exactly there.
  */
-static uint32_t count_pass(const entry_t *restrict homes, const entry_t *restrict entries,
-                           uint32_t *restrict uses, uint32_t *restrict maps, int32_t step)
+QI_PASS static uint32_t take_pass(const entry_t *restrict homes, const entry_t *restrict entries,
+                                  uint32_t *restrict uses, uint32_t *restrict maps)
 {
-    const uint32_t sign = step < 0 ? UINT32_MAX : 0;
     uint32_t count = 0;
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
         entry_t other = (homes[i] ^ entries[i]) & ENTRY_PAYLOAD_MASK;
         uint32_t lent = (uint32_t)((other - 1) >> 63 & homes[i] >> ENTRY_OWN_SHIFT &
                                    entries[i] >> ENTRY_PRESENT_SHIFT);
-        uint32_t change = (lent ^ sign) - sign;
-        uses[i] += change;
-        maps[i] += change;
+        uses[i] += lent;
+        maps[i] += lent;
         count += lent;
     }
     return count;
 }
 
-/* The same for all of what a leaf borrows from one lender. */
-static uint32_t lender_pass(struct quire *q, pfn_t lender, const entry_t *entries, int32_t step)
+/* The opposite, for a leaf that goes: what is counted becomes empty. */
+QI_PASS static uint32_t give_pass(const entry_t *restrict homes, entry_t *restrict entries,
+                                  uint32_t *restrict uses, uint32_t *restrict maps)
 {
-    struct qi_frame *r = table_record(q, lender);
-    qi_assert(r->side != QI_NO_FRAME);
-    struct qi_side *side = table_side(q, r);
-    uint32_t count = count_pass(table_entries(q, lender), entries, side->uses, side->maps, step);
-    frame_record(&q->frames, r->side)->sum += (uint64_t)((int64_t)step * count);
+    uint32_t count = 0;
+    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
+        entry_t other = (homes[i] ^ entries[i]) & ENTRY_PAYLOAD_MASK;
+        uint32_t lent = (uint32_t)((other - 1) >> 63 & homes[i] >> ENTRY_OWN_SHIFT &
+                                   entries[i] >> ENTRY_PRESENT_SHIFT);
+        uses[i] -= lent;
+        maps[i] -= lent;
+        entries[i] &= (entry_t)lent - 1;
+        count += lent;
+    }
     return count;
 }
 
-static void lender_free_unused(struct quire *q, pfn_t lender)
+/* All of what a leaf borrows from one lender, at the same index. */
+static uint32_t lender_take(struct qi_cpu *cpu, pfn_t lender, const entry_t *entries)
 {
-    const entry_t *homes = table_entries(q, lender);
-    if (is_prototype(table_record(q, lender)))
-        for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++)
-            if (homes[i] != 0)
-                home_free_unused(q, home_make(lender, i));
-    lender_settle(q, lender);
+    struct quire *q = cpu->q;
+    const struct qi_frame *r = lender_lock(cpu, lender);
+    struct qi_side *side = table_side(q, r);
+    QI_TOUCH(side, true);
+    uint32_t count = take_pass(table_entries(q, lender), entries, side->uses, side->maps);
+    frame_record(&q->frames, r->side)->sum += count;
+    table_unlock(cpu, lender);
+    return count;
 }
 
-/* The lenders that one leaf was found to borrow from, and counted for by a pass. */
+static uint32_t lender_give(struct qi_cpu *cpu, pfn_t lender, entry_t *entries)
+{
+    struct quire *q = cpu->q;
+    const struct qi_frame *r = lender_lock(cpu, lender);
+    struct qi_side *side = table_side(q, r);
+    const entry_t *homes = table_entries(q, lender);
+    QI_TOUCH(side, true);
+    uint32_t count = give_pass(homes, entries, side->uses, side->maps);
+    frame_record(&q->frames, r->side)->sum -= count;
+    if (is_prototype(r))
+        for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++)
+            if (homes[i] != 0)
+                home_free_unused(cpu, r, home_make(lender, i));
+    lender_unlock(cpu, lender);
+    return count;
+}
+
+/*
+ * The lenders that one leaf was found to borrow from, and counted for by a pass.  After many
+ * generations a leaf can borrow each entry from another lender, so there are only so many passes:
+ * the rest is cheaper one by one.
+ */
+enum { LENDERS = 4 };
 struct lenders {
     unsigned count;
-    pfn_t table[4];
+    pfn_t table[LENDERS];
 };
 
 static bool counted(const struct quire *q, const struct lenders *l, unsigned index, entry_t e)
 {
     for (unsigned k = 0; k < l->count; k++)
-        if (is_home_of(table_entries(q, l->table[k])[index], e))
-            return true;
-    return false;
-}
-
-static bool listed(const struct lenders *l, pfn_t table)
-{
-    for (unsigned k = 0; k < l->count; k++)
-        if (l->table[k] == table)
+        if (is_home_of(entry_load(&table_entries(q, l->table[k])[index]), e))
             return true;
     return false;
 }
 
 /* Count one entry and, if there is room on the list, all that follow with the same lender. */
-static uint32_t change_from(struct quire *q, struct lenders *l, const entry_t *entries,
-                            unsigned index, int32_t step)
+static uint32_t take_from(struct qi_cpu *cpu, struct lenders *l, const entry_t *entries,
+                          unsigned index)
 {
+    struct quire *q = cpu->q;
     entry_t e = entries[index];
     home_t home = qi_entry_home(q, e);
     pfn_t lender = home_table(home);
     if (l->count < sizeof l->table / sizeof l->table[0] &&
-        is_home_of(table_entries(q, lender)[index], e)) {
-        qi_check(!listed(l, lender)); /* or the entry was counted already */
+        is_home_of(entry_load(&table_entries(q, lender)[index]), e)) {
         l->table[l->count++] = lender;
-        return lender_pass(q, lender, entries, step);
+        return lender_take(cpu, lender, entries);
     }
-    home_change(q, home, entry_present(e), step);
-    if (step < 0) {
-        home_free_unused(q, home);
-        /* A table on the list is still looked at; it is settled at the end. */
-        if (!listed(l, lender))
-            lender_settle(q, lender);
-    }
+    lender_lock(cpu, lender);
+    home_count(q, home, entry_present(e), 1);
+    table_unlock(cpu, lender);
     return 1;
 }
 
-uint32_t qi_homes_change(struct quire *q, const entry_t *entries, uint32_t others, int32_t step)
+void qi_homes_take(struct qi_cpu *cpu, const entry_t *entries, uint32_t others)
 {
     struct lenders lenders = {0};
-    uint32_t barred = 0;
     for (unsigned i = 0; others > 0 && i < QUIRE_TABLE_ENTRIES; i++) {
-        entry_t e = entries[i];
+        entry_t e = entry_load(&entries[i]);
         switch (entry_kind(e, 1)) {
         case QI_EMPTY:
         case QI_OWN: break;
         case QI_BARRED:
-            barred++;
-            others--;
-            break;
-        case QI_ZERO: others--; break;
+        case QI_ZERO:
+        case QI_GUARD: others--; break;
         case QI_BORROWED:
-            if (!counted(q, &lenders, i, e))
-                others -= change_from(q, &lenders, entries, i, step);
+            if (!counted(cpu->q, &lenders, i, e))
+                others -= take_from(cpu, &lenders, entries, i);
             break;
-        case QI_PROTOTYPE: others -= change_from(q, &lenders, entries, i, step); break;
+        case QI_PROTOTYPE: others -= take_from(cpu, &lenders, entries, i); break;
         case QI_BUSY:
         case QI_TABLE:
         case QI_HIDDEN: host_panic("a leaf holds an entry of this kind", __FILE__, __LINE__);
         }
     }
-    for (unsigned k = 0; step < 0 && k < lenders.count; k++)
-        lender_free_unused(q, lenders.table[k]);
-    return barred;
+}
+
+/* Give back one entry and, where the lender has the same index and there were few passes yet, all
+ * others of that lender. */
+static uint32_t give_from(struct qi_cpu *cpu, entry_t *entries, unsigned index, unsigned *passes)
+{
+    struct quire *q = cpu->q;
+    entry_t e = entries[index];
+    home_t home = qi_entry_home(q, e);
+    pfn_t lender = home_table(home);
+    if (*passes < LENDERS && is_home_of(entry_load(&table_entries(q, lender)[index]), e)) {
+        ++*passes;
+        return lender_give(cpu, lender, entries);
+    }
+    entry_store(&entries[index], 0);
+    qi_home_give(cpu, home, entry_present(e));
+    return 1;
+}
+
+void qi_homes_give(struct qi_cpu *cpu, entry_t *entries, uint32_t others)
+{
+    unsigned passes = 0;
+    for (unsigned i = 0; others > 0 && i < QUIRE_TABLE_ENTRIES; i++) {
+        enum qi_kind kind = entry_kind(entry_load(&entries[i]), 1);
+        if (kind == QI_BORROWED || kind == QI_PROTOTYPE)
+            others -= give_from(cpu, entries, i, &passes);
+        else if (kind == QI_BARRED || kind == QI_ZERO || kind == QI_GUARD)
+            others--;
+    }
 }
 
 /* ---- one home ------------------------------------------------------------------------------ */
 
-pfn_t qi_home_move(struct quire *q, home_t home)
+bool qi_home_movable(const struct quire *q, home_t home)
 {
-    struct qi_frame *r = table_record(q, home_table(home));
-    struct qi_side *side = table_side(q, r);
-    qi_assert(side->uses[home_index(home)] == 1);
-    side->uses[home_index(home)] = 0;
-    side->maps[home_index(home)] = 0;
-    frame_record(&q->frames, r->side)->sum--;
-    pfn_t page = home_clear(q, home);
-    lender_settle(q, home_table(home));
+    if (home == QI_NO_HOME)
+        return false; /* the page has just gone */
+    const struct qi_frame *lender = frame_record(&q->frames, home_table(home));
+    if (qi_load(&lender->share) != 0 && !QI_CANARY(QI_CANARY_REUSE_IGNORES_SHARE))
+        return false;
+    /* The entries of a dying table belong to whoever drops it. */
+    if (frame_state(lender) != QI_FRAME_TABLE)
+        return false;
+    pfn_t side = qi_load(&lender->side);
+    if (side == QI_NO_FRAME)
+        return false;
+    const struct qi_side *counts = frame_memory(&q->frames, side);
+    return qi_load(&counts->uses[home_index(home)]) == 1;
+}
+
+pfn_t qi_home_move(struct qi_cpu *cpu, home_t home)
+{
+    struct quire *q = cpu->q;
+    pfn_t page = QI_NO_FRAME;
+    const struct qi_frame *r = lender_lock(cpu, home_table(home));
+    if (qi_home_movable(q, home) || QI_CANARY(QI_CANARY_PULL_SHARED)) {
+        struct qi_side *side = table_side(q, r);
+        qi_store(&side->uses[home_index(home)], 0u);
+        side->maps[home_index(home)] = 0;
+        frame_record(&q->frames, r->side)->sum--;
+        page = home_clear(q, home);
+    }
+    lender_unlock(cpu, home_table(home));
     return page;
 }
 
-entry_t qi_entry_unmap(struct quire *q, entry_t e)
+entry_t qi_entry_unmap(struct qi_cpu *cpu, entry_t e)
 {
+    struct quire *q = cpu->q;
     home_t home = qi_entry_home(q, e);
-    struct qi_side *side = table_side(q, table_record(q, home_table(home)));
+    const struct qi_frame *r = lender_lock(cpu, home_table(home));
+    struct qi_side *side = table_side(q, r);
     qi_assert(side->maps[home_index(home)] > 0);
     side->maps[home_index(home)]--;
+    table_unlock(cpu, home_table(home));
     return entry_absent(QI_CODE_PROTOTYPE, home, 0);
 }
 
-void qi_home_mapped(struct quire *q, home_t home)
+pfn_t qi_home_map(struct qi_cpu *cpu, home_t home)
 {
-    table_side(q, table_record(q, home_table(home)))->maps[home_index(home)]++;
+    struct quire *q = cpu->q;
+    const struct qi_frame *r = lender_lock(cpu, home_table(home));
+    table_side(q, r)->maps[home_index(home)]++;
+    table_unlock(cpu, home_table(home));
+    return qi_home_page(q, home);
 }
 
 pfn_t qi_home_page(const struct quire *q, home_t home)
@@ -250,15 +332,16 @@ pfn_t qi_home_page(const struct quire *q, home_t home)
     return entry_pfn(entry_load(&table_entries(q, home_table(home))[home_index(home)]));
 }
 
-void qi_entry_release(struct quire *q, entry_t e)
+void qi_entry_release(struct qi_cpu *cpu, entry_t e)
 {
     switch (entry_kind(e, 1)) {
     case QI_OWN:
-    case QI_BARRED: qi_frame_free(&q->frames, entry_pfn(e)); break;
+    case QI_BARRED: qi_page_release(cpu, entry_pfn(e)); break;
     case QI_BORROWED:
-    case QI_PROTOTYPE: qi_home_drop(q, qi_entry_home(q, e), entry_present(e)); break;
+    case QI_PROTOTYPE: qi_home_give(cpu, qi_entry_home(cpu->q, e), entry_present(e)); break;
     case QI_EMPTY:
-    case QI_ZERO: break;
+    case QI_ZERO:
+    case QI_GUARD: break;
     case QI_BUSY:
     case QI_TABLE:
     case QI_HIDDEN: host_panic("an entry of this kind names no page", __FILE__, __LINE__);

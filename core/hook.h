@@ -4,14 +4,16 @@
  *
  * A *site* is a place where an operation can fail for want of memory; a test can make any one
  * of them fail.  A *canary* is a deliberate bug, compiled in by number; each must be found by
- * some test, or the tests are too weak.  A *touch* is an access to memory that other CPUs may
- * access at the same time: the place where a schedule test switches.  Programs that link the
- * test build define the three functions below.
+ * some test, or the tests are too weak.  Every access to a word that another CPU may access at
+ * the same time passes one of qi_test_load, qi_test_store and qi_test_touch: a point where a
+ * schedule can switch, and where a test may delay a store as a processor's buffer does.
+ * Programs that link the test build define the functions below.
  */
 #ifndef CORE_HOOK_H
 #define CORE_HOOK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* The number is part of a failing test's id: append only. */
 enum qi_site {
@@ -21,6 +23,7 @@ enum qi_site {
     QI_SITE_NODE,         /* one region node */
     QI_SITE_RANGE,        /* the frames that cutting a range out of shared tables needs */
     QI_SITE_TAKE,         /* a frame for the embedder */
+    QI_SITE_FORK,         /* the frames that the exceptions of a fork need */
     QI_SITE_COUNT
 };
 
@@ -46,6 +49,30 @@ enum qi_canary {
     QI_CANARY_CUT_KEEPS_PAGE,       /* unmapping leaves the last page of the range in the table */
     QI_CANARY_DIRTY_LOST,           /* the dirty bit is dropped when W is cleared */
     QI_CANARY_FREE_WITHOUT_ZEROING, /* a fresh page shows what its frame held before */
+    QI_CANARY_PIN_WITHOUT_HINT,     /* H10, H11: fork does not learn of a pin */
+    /* Many CPUs. */
+    QI_CANARY_ROOT_BUSY_IGNORED,    /* a root that is being replaced counts as the space's own */
+    QI_CANARY_READERS_NOT_AWAITED,  /* the exclusive hold does not wait for calls in progress */
+    QI_CANARY_WRITER_NOT_SEEN,      /* a shared hold begins during an exclusive one */
+    QI_CANARY_LEAF_NOT_LOCKED,      /* the write fault changes a leaf without its lock */
+    QI_CANARY_LENDER_NOT_LOCKED,    /* a use is given back without the lender's lock */
+    QI_CANARY_COPY_BEFORE_FLUSH,    /* row 13: a page is published while others see the old one */
+    QI_CANARY_RELEASE_BEFORE_FLUSH, /* rows 15, 21: a table is given up before its flush */
+    QI_CANARY_FORK_BEFORE_FAULTS,   /* row 32: fork does not keep faults out */
+    /* The other operations. */
+    QI_CANARY_PROMISE_KEPT,       /* a space that goes keeps what was promised to it */
+    QI_CANARY_CHILD_NOT_CHARGED,  /* row 43: fork promises nothing for the child */
+    QI_CANARY_OMIT_IGNORED,       /* the child gets a range that it should not have */
+    QI_CANARY_WIPE_IGNORED,       /* the child sees what should have been wiped */
+    QI_CANARY_MOVE_NO_FLUSH,      /* row 16: a page moves, and its old translation stays */
+    QI_CANARY_PIN_LOST_BY_UNMAP,  /* a page that is pinned is freed by unmapping */
+    QI_CANARY_UNPIN_TWICE,        /* row 30: a dead handle is taken for a live one */
+    QI_CANARY_PULL_SHARED,        /* a home that others use is pulled */
+    QI_CANARY_DIFF_BY_TABLE_ONLY, /* row 60: pages whose table was replaced are not compared */
+    QI_CANARY_FORCE_GRANTS_WRITE, /* row 70: a debugger's write leaves the page writable */
+    QI_CANARY_COPIES_UNLIMITED,   /* the limit on copies is not looked at */
+    QI_CANARY_RESERVED_IS_MEMORY, /* an access to reserved addresses gets a page */
+    QI_CANARY_STACK_WITHOUT_GAP,  /* a stack grows into the gap below it */
     QI_CANARY_COUNT
 };
 
@@ -54,7 +81,16 @@ enum qi_canary {
 bool qi_test_fail(enum qi_site site);
 /* The deliberate bug to run with. */
 extern enum qi_canary qi_test_canary;
-/* Before each access to shared state. */
+/*
+ * The value of the shared word of `size` bytes (4 or 8) at `address`, as this CPU sees it now; and
+ * a store to one, which other CPUs may see later, but in order.
+ */
+uint64_t qi_test_load(const void *address, unsigned size);
+void qi_test_store(void *address, uint64_t value, unsigned size);
+/*
+ * Before an atomic read-modify-write of a shared word, or a pass over a table that starts at
+ * `address`: this CPU's earlier stores are seen by all when it returns.
+ */
 void qi_test_touch(const void *address, bool write);
 #define QI_FAIL(site) qi_test_fail(site)
 #define QI_CANARY(number) (qi_test_canary == (number))

@@ -11,6 +11,7 @@
  *   barred     the same, not present: the region forbids every access
  *   borrowed   a frame whose home is an entry of another table
  *   prototype  the same, not present: points at the home
+ *   guard      every access is refused; counted nowhere, as zero
  *   busy       its owner is changing it; never looks empty, and carries what it was before
  *
  * and an entry of an upper table is empty, a pointer to a table, a *hidden* pointer (not
@@ -39,10 +40,11 @@ enum qi_kind {
     QI_BUSY,
     QI_TABLE, /* as QI_OWN, in an upper table */
     QI_HIDDEN,
+    QI_GUARD,
 };
 
-/* The kinds of entries that are not present, in the two kind bits. */
-enum { QI_CODE_BARRED = 1, QI_CODE_PROTOTYPE = 2, QI_CODE_HIDDEN = 3 };
+/* The kinds of entries that are not present, in the two kind bits; the last by level. */
+enum { QI_CODE_BARRED = 1, QI_CODE_PROTOTYPE = 2, QI_CODE_HIDDEN = 3, QI_CODE_GUARD = 3 };
 
 /* The place of an entry: (frame number of its table << QUIRE_TABLE_SHIFT) | index. */
 typedef uint64_t home_t;
@@ -74,7 +76,8 @@ static inline enum qi_kind entry_kind(entry_t e, unsigned level)
     if (!entry_present(e))
         return entry_code(e) == QI_CODE_BARRED      ? QI_BARRED
                : entry_code(e) == QI_CODE_PROTOTYPE ? QI_PROTOTYPE
-                                                    : QI_HIDDEN;
+               : level > 1                          ? QI_HIDDEN
+                                                    : QI_GUARD;
     if (level > 1)
         return QI_TABLE;
     if (e & ENTRY_ZERO)

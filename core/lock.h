@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shared words, and the lock over them.
+ * Shared words, and locks.
  *
- * An entry that a machine's walker, or another CPU, may read or write at the same time is
- * accessed through entry_load, entry_store, entry_swap and entry_change; in the test build each
- * of these is a point where a schedule can switch.  Passes over whole tables read and write
- * plainly: their tables are either unpublished, or write-protected from above and changed by
- * nobody but the holder of the lock.
+ * A word that another CPU, or a machine's walker, may read or write at the same time is accessed
+ * through the functions below and no others; in the test build each access is a point where a
+ * schedule can switch.  Loads acquire and stores release.  Passes over whole tables read plainly:
+ * nobody changes what they read but for accessed bits, and each says why.
  *
- * Locks.  A manager has one lock, taken by every public function and held while it looks at or
- * changes anything.  It is dropped while the host finds memory and between the slices of a long
- * operation; whoever takes it again looks everything up again.
+ * A lock is one such word.  It is let go with a store, so nobody sleeps on it: host_wait returns
+ * after a while, and the word is tried again.  Whoever holds one never waits for memory, for a
+ * device, or for the acknowledgement of a flush.
  */
 #ifndef CORE_LOCK_H
 #define CORE_LOCK_H
@@ -24,65 +23,41 @@
 /* Checks that cost more than a compare run in the test build only. */
 #ifdef QUIRE_TEST
 #define qi_check(condition) qi_assert(condition)
+#define qi_load(p) ((__typeof__(*(p) + 0))qi_test_load((p), sizeof *(p)))
+#define qi_load_now(p) qi_load(p)
+#define qi_store(p, value) qi_test_store((p), (uint64_t)(value), sizeof *(p))
 #else
 #define qi_check(condition) ((void)0)
+#define qi_load(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+/* After a qi_change of this CPU, whose result others must have seen before this load is made. */
+#define qi_load_now(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
+#define qi_store(p, value) __atomic_store_n((p), (value), __ATOMIC_RELEASE)
 #endif
 
-static inline entry_t entry_load(const entry_t *slot)
-{
-    QI_TOUCH(slot, false);
-    return __atomic_load_n(slot, __ATOMIC_ACQUIRE);
-}
-static inline void entry_store(entry_t *slot, entry_t e)
-{
-    QI_TOUCH(slot, true);
-    __atomic_store_n(slot, e, __ATOMIC_RELEASE);
-}
+/* Add to a shared word; returns what it was before. */
+#define qi_add(p, value) (QI_TOUCH((p), true), __atomic_fetch_add((p), (value), __ATOMIC_SEQ_CST))
+/* Store, and return what was there. */
+#define qi_swap(p, value) (QI_TOUCH((p), true), __atomic_exchange_n((p), (value), __ATOMIC_SEQ_CST))
+/* Replace *expected by `to`; false: the word is another, and *expected is what it is now. */
+#define qi_change(p, expected, to)                                                  \
+    (QI_TOUCH((p), true), __atomic_compare_exchange_n((p), (expected), (to), false, \
+                                                      __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE))
+
+static inline entry_t entry_load(const entry_t *slot) { return qi_load(slot); }
+static inline void entry_store(entry_t *slot, entry_t e) { qi_store(slot, e); }
 /* For an entry whose accessed and dirty bits a machine may set meanwhile: returns what was there.
  */
-static inline entry_t entry_swap(entry_t *slot, entry_t e)
-{
-    QI_TOUCH(slot, true);
-    return __atomic_exchange_n(slot, e, __ATOMIC_ACQ_REL);
-}
-
-/* Replace *e, which was loaded before, by `to`; false: the entry changed, and *e is what it is now.
- */
+static inline entry_t entry_swap(entry_t *slot, entry_t e) { return qi_swap(slot, e); }
 static inline bool entry_change(entry_t *slot, entry_t *e, entry_t to)
 {
-    QI_TOUCH(slot, true);
-    return __atomic_compare_exchange_n(slot, e, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    return qi_change(slot, e, to);
 }
-
 /* Set bits of a present entry, whatever a machine sets meanwhile. */
 static inline void entry_mark(entry_t *slot, entry_t bits)
 {
     entry_t e = entry_load(slot);
     while ((e & bits) != bits && !entry_change(slot, &e, e | bits))
         ;
-}
-
-struct qi_lock {
-    uint32_t word; /* 0 free, 1 held, 2 held and somebody waits */
-};
-
-static inline void lock_take(struct qi_lock *lock, void *host)
-{
-    uint32_t expected = 0;
-    QI_TOUCH(lock, true);
-    if (__atomic_compare_exchange_n(&lock->word, &expected, 1, false, __ATOMIC_ACQUIRE,
-                                    __ATOMIC_RELAXED))
-        return;
-    while (__atomic_exchange_n(&lock->word, 2, __ATOMIC_ACQUIRE) != 0)
-        host_wait(host, &lock->word);
-}
-
-static inline void lock_drop(struct qi_lock *lock, void *host)
-{
-    QI_TOUCH(lock, true);
-    qi_check(lock->word != 0);
-    if (__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) == 2)
-        host_wake(host, &lock->word);
 }
 
 #endif

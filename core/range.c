@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Changes to all entries of a range: what unmap and protect do to tables.
+ * Changes to all entries of a range: what unmap, protect and discard do to tables.
  *
  * A range can be an aligned terabyte or half a leaf, and tables on its way can be shared.  Two
  * rules keep it short and exact:
@@ -14,6 +14,9 @@
  *   at each level and edge.  They are what qi_range_need counts.  A table that holds nothing
  *   outside the range counts as wholly covered.
  *
+ * Guards are the exception to both, where pages go without them or they go without pages: such a
+ * range is looked through, and a table that holds both is owned wherever it stands.
+ *
  * Two passes with one flush between them.  *Arrest*: every entry that will lose its page, its
  * table or its presence becomes busy, which keeps what it was and is seen by no machine.
  * Entries that only lose W or execute are tightened in place.  Flush.  *Settle*: every busy
@@ -23,84 +26,85 @@
  * space's own; unmapping never goes below a covered table.  The subtrees that it detaches wait
  * on the drop list, and are freed in slices.
  *
- * Locks: the manager's, throughout.  The recursion is as deep as the tree.
+ * Locks: the space is held exclusively, so nobody else is in a table that is the space's own, and
+ * the flush is free to wait for other CPUs.  Shared tables are read plainly: they do not change but
+ * for bits that nobody here looks at.  What is shared can cease to be at any moment, which makes a
+ * step shorter and never longer.  The recursion is as deep as the tree.
  */
-#include "fault.h"
+#include "range.h"
 
 #include <quire/machine.h>
 
-/* A walk of the part of a range that one table covers. */
-struct piece {
-    const struct qi_range *range;
-    pfn_t table;
-    unsigned level;
-    vaddr_t low, high; /* within the table */
-};
-
-struct part {
-    entry_t *slot;
-    vaddr_t low, high; /* what of the range lies under this entry */
-    bool covered;      /* all of what the entry spans */
-};
-
-/* The part of `piece` from `at` on that lies under one entry; the next one starts at its high. */
-static struct part part_at(const struct piece *piece, vaddr_t at)
+static entry_t *part_slot(const struct qi_piece *piece, const struct qi_part *part)
 {
-    uint64_t span = entry_span(piece->level);
-    vaddr_t start = at & ~(span - 1);
-    vaddr_t end = start + span;
-    struct part part = {.low = at, .high = end < piece->high ? end : piece->high};
-    part.slot = &table_entries(piece->range->space->q, piece->table)[entry_index(at, piece->level)];
-    part.covered = part.low == start && part.high == end;
-    return part;
+    return &table_entries(piece->range->cpu->q, piece->table)[part->index];
 }
 
-static struct piece piece_below(const struct piece *piece, const struct part *part, pfn_t child)
+/* Every entry within the range goes, whatever its kind. */
+static bool takes_all(enum qi_loss loss)
 {
-    return (struct piece){piece->range, child, piece->level - 1, part->low, part->high};
+    return loss != QI_LOSE_GUARDS && loss != QI_LOSE_CONTENT;
 }
 
-/*
- * Does the table hold anything inside [low, high), or else outside it?  `base` is where what it
- * spans starts.  Goes down only where an entry spans an edge of the range.
- */
-static bool occupied(const struct quire *q, pfn_t table, unsigned level, vaddr_t base, vaddr_t low,
-                     vaddr_t high, bool inside)
+static bool takes(enum qi_loss loss, entry_t e)
 {
+    return takes_all(loss) || (entry_kind(e, 1) == QI_GUARD) == (loss == QI_LOSE_GUARDS);
+}
+
+/* Only entries within the range are looked at: what else there is, the table has counted. */
+QI_PASS unsigned qi_range_holds(const struct qi_range *range, pfn_t table, vaddr_t base)
+{
+    const struct quire *q = range->cpu->q;
+    const struct qi_frame *r = table_record(q, table);
     const entry_t *entries = table_entries(q, table);
-    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
-        vaddr_t start = base + i * entry_span(level), end = start + entry_span(level);
-        bool all_in = low <= start && end <= high, all_out = end <= low || start >= high;
-        if (entries[i] == 0 || (inside ? all_out : all_in))
+    unsigned level = r->level, shift = entry_shift(level);
+    vaddr_t low = range->low > base ? range->low - base : 0, high = range->high - base;
+    bool empty = r->present == 0 && level < QUIRE_LEVELS;
+    unsigned holds = empty && range->loss >= QI_LOSE_GUARDS ? QI_HOLDS_LOST : 0;
+    unsigned seen = 0, end = table_count(level);
+    if ((high - 1) >> shift < end)
+        end = (unsigned)((high - 1) >> shift) + 1;
+    for (unsigned i = (unsigned)(low >> shift); i < end && holds != (QI_HOLDS_LOST | QI_HOLDS_KEPT);
+         i++) {
+        entry_t e = entries[i];
+        vaddr_t start = (vaddr_t)i << shift;
+        if (e == 0)
             continue;
-        if (all_in || all_out ||
-            occupied(q, entry_pfn(entries[i]), level - 1, start, low, high, inside))
-            return true;
+        seen++;
+        if (level == 1)
+            holds |= takes(range->loss, e) ? QI_HOLDS_LOST : QI_HOLDS_KEPT;
+        else if (takes_all(range->loss) && low <= start && start + entry_span(level) <= high)
+            holds |= QI_HOLDS_LOST;
+        else
+            holds |= qi_range_holds(range, entry_pfn(e), base + start);
     }
-    return false;
+    return seen < r->present ? holds | QI_HOLDS_KEPT : holds;
 }
 
-static bool part_occupied(const struct piece *piece, const struct part *part, entry_t e,
-                          bool inside)
-{
-    return occupied(piece->range->space->q, entry_pfn(e), piece->level - 1,
-                    part->low & ~(entry_span(piece->level) - 1), part->low, part->high, inside);
-}
+/* What the change does with the subtree under an upper entry. */
+enum step {
+    STEP_OVER,   /* there is nothing for it to change */
+    STEP_DETACH, /* all of it goes: nothing is left */
+    STEP_HIDE,   /* shared, and all of it loses its rights */
+    STEP_DOWN,   /* walk it, in the space's own copy if it is shared */
+};
 
-/* Unmapping takes the whole subtree: it lies in the range, or nothing of it lies outside. */
-static bool detachable(const struct piece *piece, const struct part *part, entry_t e)
+static enum step part_step(const struct qi_piece *piece, const struct qi_part *part, entry_t e,
+                           bool shared)
 {
-    return piece->range->loss == QI_LOSE_PAGES &&
-           (part->covered || !part_occupied(piece, part, e, false));
-}
-
-/* There is nothing under the entry for the range to change: empty, hidden already, never touched.
- */
-static bool untouched(const struct piece *piece, const struct part *part, entry_t e)
-{
-    if (e == 0 || (piece->range->loss != QI_LOSE_PAGES && !entry_present(e)))
-        return true;
-    return !part->covered && !part_occupied(piece, part, e, true);
+    const struct qi_range *range = piece->range;
+    bool rights = range->loss < QI_LOSE_GUARDS;
+    if (e == 0 || (rights && !entry_present(e)) || (shared && range->loss == QI_LOSE_WRITE))
+        return STEP_OVER;
+    if (part->covered && rights)
+        return shared ? STEP_HIDE : STEP_DOWN;
+    if (part->covered && takes_all(range->loss))
+        return STEP_DETACH;
+    unsigned holds =
+        qi_range_holds(range, entry_pfn(e), part->low & ~(entry_span(piece->level) - 1));
+    if (!(holds & QI_HOLDS_LOST))
+        return STEP_OVER;
+    return rights || (holds & QI_HOLDS_KEPT) ? STEP_DOWN : STEP_DETACH;
 }
 
 static bool child_shared(const struct quire *q, entry_t e)
@@ -110,46 +114,48 @@ static bool child_shared(const struct quire *q, entry_t e)
 
 /* ---- counting ------------------------------------------------------------------------------ */
 
-static uint32_t piece_need(const struct piece *piece, bool copied)
+static uint32_t piece_need(const struct qi_piece *piece, bool copied)
 {
-    struct quire *q = piece->range->space->q;
+    struct quire *q = piece->range->cpu->q;
     uint32_t need = 0;
     if (piece->level == 1)
         return 0;
     for (vaddr_t at = piece->low; at < piece->high;) {
-        struct part part = part_at(piece, at);
-        entry_t e = entry_load(part.slot);
+        struct qi_part part = qi_part_at(piece, at);
+        entry_t e = entry_load(part_slot(piece, &part));
+        bool copies = e != 0 && (copied || child_shared(q, e));
         at = part.high;
-        if (part.covered || untouched(piece, &part, e) || detachable(piece, &part, e))
+        /* Of a subtree that loses rights only and is wholly covered, what is shared is hidden. */
+        if ((part.covered && piece->range->loss < QI_LOSE_GUARDS) ||
+            part_step(piece, &part, e, copies) != STEP_DOWN)
             continue;
-        pfn_t child = entry_pfn(e);
-        bool copies = copied || child_shared(q, e);
-        struct piece below = piece_below(piece, &part, child);
+        struct qi_piece below = qi_piece_below(piece, &part, entry_pfn(e));
         if (copies)
-            need += 1 + (piece->level == 2 && table_record(q, child)->side == QI_NO_FRAME);
+            need += 1 + (piece->level == 2);
         need += piece_need(&below, copies);
     }
     return need;
 }
 
-static struct piece whole(const struct qi_range *range)
+static struct qi_piece whole(const struct qi_range *range)
 {
-    return (struct piece){range, range->space->root, QUIRE_LEVELS, range->low, range->high};
+    return (struct qi_piece){range, qi_load(&range->space->root), QUIRE_LEVELS, range->low,
+                             range->high};
 }
 
 /* Is there anything in the tree for the range? */
-static bool root_touched(const struct piece *root)
+static bool root_touched(const struct qi_piece *root)
 {
-    return occupied(root->range->space->q, root->table, QUIRE_LEVELS, 0, root->low, root->high,
-                    true);
+    return root->range->loss != QI_LOSE_NOTHING &&
+           (qi_range_holds(root->range, root->table, 0) & QI_HOLDS_LOST);
 }
 
 uint32_t qi_range_need(const struct qi_range *range)
 {
-    struct piece root = whole(range);
-    if (range->loss <= QI_LOSE_WRITE || !root_touched(&root))
+    struct qi_piece root = whole(range);
+    if (range->loss == QI_LOSE_WRITE || !root_touched(&root))
         return 0;
-    bool shared = table_record(range->space->q, root.table)->share > 1;
+    bool shared = !table_exclusive(range->cpu->q, root.table);
     return shared + piece_need(&root, shared);
 }
 
@@ -172,53 +178,51 @@ static void leaf_tighten(entry_t *slot, uint32_t lost)
         ;
 }
 
-static void leaf_arrest(const struct piece *piece, const struct part *part)
+static void leaf_arrest(const struct qi_range *range, entry_t *slot)
 {
-    enum qi_loss loss = piece->range->loss;
-    entry_t e = entry_load(part->slot);
+    entry_t e = entry_load(slot);
     if (e == 0)
         return;
-    if (loss < QI_LOSE_ACCESS)
-        leaf_tighten(part->slot, piece->range->lost);
-    else if (loss == QI_LOSE_PAGES || entry_present(e))
-        while (!entry_change(part->slot, &e, entry_to_busy(e)))
+    if (range->loss < QI_LOSE_ACCESS)
+        leaf_tighten(slot, range->lost);
+    else if (range->loss == QI_LOSE_ACCESS ? entry_present(e) : takes(range->loss, e))
+        while (!entry_change(slot, &e, entry_to_busy(e)))
             ;
 }
 
-static void piece_arrest(const struct piece *piece);
+static void piece_arrest(const struct qi_piece *piece);
 
-static void table_arrest(const struct piece *piece, const struct part *part)
+static void table_arrest(const struct qi_piece *piece, const struct qi_part *part)
 {
-    struct quire *q = piece->range->space->q;
-    enum qi_loss loss = piece->range->loss;
-    entry_t e = entry_load(part->slot);
-    if (untouched(piece, part, e))
+    const struct qi_range *range = piece->range;
+    entry_t *slot = part_slot(piece, part);
+    entry_t e = entry_load(slot);
+    bool shared = e != 0 && child_shared(range->cpu->q, e);
+    enum step step = part_step(piece, part, e, shared);
+    if (step == STEP_OVER)
         return;
-    bool shared = child_shared(q, e);
-    if (shared && loss == QI_LOSE_WRITE)
-        return;
-    if (detachable(piece, part, e) || (shared && part->covered)) {
-        entry_store(part->slot, entry_to_busy(e));
+    if (step != STEP_DOWN) {
+        entry_store(slot, entry_to_busy(e));
         return;
     }
     pfn_t child = entry_pfn(e);
     if (shared && !(piece->level == 2 && QI_CANARY(QI_CANARY_DISCARD_IN_PLACE))) {
         struct qi_gate gate;
-        qi_gate_begin(&gate, piece->range->space, part->low);
+        qi_gate_begin(&gate, range->cpu, range->space, part->low);
         child = qi_gate_child(&gate, piece->table, piece->level);
         qi_gate_close(&gate);
     }
-    struct piece below = piece_below(piece, part, child);
+    struct qi_piece below = qi_piece_below(piece, part, child);
     piece_arrest(&below);
 }
 
-static void piece_arrest(const struct piece *piece)
+static void piece_arrest(const struct qi_piece *piece)
 {
     for (vaddr_t at = piece->low; at < piece->high;) {
-        struct part part = part_at(piece, at);
+        struct qi_part part = qi_part_at(piece, at);
         at = part.high;
         if (piece->level == 1)
-            leaf_arrest(piece, &part);
+            leaf_arrest(piece->range, part_slot(piece, &part));
         else
             table_arrest(piece, &part);
     }
@@ -226,49 +230,48 @@ static void piece_arrest(const struct piece *piece)
 
 /* ---- settle -------------------------------------------------------------------------------- */
 
-static void leaf_settle(const struct piece *piece, const struct part *part, entry_t old)
+static void leaf_settle(const struct qi_piece *piece, entry_t *slot, entry_t old)
 {
-    struct quire *q = piece->range->space->q;
-    struct qi_frame *table = table_record(q, piece->table);
+    struct qi_cpu *cpu = piece->range->cpu;
     enum qi_kind kind = entry_kind(old, 1);
-    if (piece->range->loss == QI_LOSE_PAGES || kind == QI_ZERO) {
-        entry_store(part->slot, 0);
-        table->present--;
-        qi_entry_release(q, old);
+    if (piece->range->loss >= QI_LOSE_GUARDS || kind == QI_ZERO) {
+        entry_store(slot, 0);
+        table_record(cpu->q, piece->table)->present--;
+        qi_entry_release(cpu, old);
     } else if (kind == QI_OWN) {
-        entry_store(part->slot, entry_absent(QI_CODE_BARRED, entry_pfn(old), entry_fold(old)));
+        entry_store(slot, entry_absent(QI_CODE_BARRED, entry_pfn(old), entry_fold(old)));
     } else {
-        entry_store(part->slot, qi_entry_unmap(q, old));
+        entry_store(slot, qi_entry_unmap(cpu, old));
     }
 }
 
-static void table_settle(const struct piece *piece, const struct part *part, entry_t old)
+static void table_settle(const struct qi_piece *piece, entry_t *slot, entry_t old)
 {
-    struct quire *q = piece->range->space->q;
-    if (piece->range->loss == QI_LOSE_PAGES) {
-        entry_store(part->slot, 0);
-        table_record(q, piece->table)->present--;
-        qi_table_release(q, entry_pfn(old));
+    struct qi_cpu *cpu = piece->range->cpu;
+    if (piece->range->loss >= QI_LOSE_GUARDS) {
+        entry_store(slot, 0);
+        table_record(cpu->q, piece->table)->present--;
+        qi_table_release(cpu, entry_pfn(old));
     } else {
-        entry_store(part->slot, entry_absent(QI_CODE_HIDDEN, entry_pfn(old), 0));
-        q->stats.hidden++;
+        entry_store(slot, entry_absent(QI_CODE_HIDDEN, entry_pfn(old), 0));
+        cpu->stats.hidden++;
     }
 }
 
-static void piece_settle(const struct piece *piece)
+static void piece_settle(const struct qi_piece *piece)
 {
-    struct quire *q = piece->range->space->q;
     for (vaddr_t at = piece->low; at < piece->high;) {
-        struct part part = part_at(piece, at);
-        entry_t e = entry_load(part.slot);
+        struct qi_part part = qi_part_at(piece, at);
+        entry_t *slot = part_slot(piece, &part);
+        entry_t e = entry_load(slot);
         at = part.high;
         if (e & ENTRY_BUSY) {
             if (piece->level == 1)
-                leaf_settle(piece, &part, entry_from_busy(e));
+                leaf_settle(piece, slot, entry_from_busy(e));
             else
-                table_settle(piece, &part, entry_from_busy(e));
-        } else if (piece->level > 1 && e != 0 && !child_shared(q, e)) {
-            struct piece below = piece_below(piece, &part, entry_pfn(e));
+                table_settle(piece, slot, entry_from_busy(e));
+        } else if (piece->level > 1 && e != 0 && !child_shared(piece->range->cpu->q, e)) {
+            struct qi_piece below = qi_piece_below(piece, &part, entry_pfn(e));
             piece_settle(&below);
         }
     }
@@ -278,20 +281,21 @@ void qi_range_apply(const struct qi_range *range)
 {
     struct quire_space *space = range->space;
     struct quire *q = space->q;
-    struct piece root = whole(range);
-    if (range->loss == QI_LOSE_NOTHING || !root_touched(&root))
+    struct qi_piece root = whole(range);
+    if (!root_touched(&root))
         return;
-    if (table_record(q, space->root)->share > 1) {
+    if (!table_exclusive(q, root.table)) {
         if (range->loss == QI_LOSE_WRITE)
             return;
         struct qi_gate gate;
-        root.table = qi_gate_open(&gate, space, range->low, QUIRE_LEVELS);
+        qi_gate_begin(&gate, range->cpu, space, range->low);
+        root.table = qi_gate_open(&gate, QUIRE_LEVELS);
         qi_gate_close(&gate);
     }
     if (QI_CANARY(QI_CANARY_CUT_KEEPS_PAGE) && range->loss == QI_LOSE_PAGES)
         root.high -= QUIRE_PAGE_SIZE;
     piece_arrest(&root);
-    if (!(QI_CANARY(QI_CANARY_NO_PROTECT_FLUSH) && range->loss != QI_LOSE_PAGES))
+    if (!(QI_CANARY(QI_CANARY_NO_PROTECT_FLUSH) && range->loss < QI_LOSE_GUARDS))
         mmu_flush_range(q->machine, space, range->low, range->high);
     if (range->loss >= QI_LOSE_EXEC)
         piece_settle(&root);

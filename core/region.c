@@ -16,134 +16,29 @@
  *                         |height L - height R| steps;
  *   split(T, at)          what lies below `at` and what lies above, cutting a region in two there.
  *
- *   cut(low, high)        what is below low, joined with what is above high
- *   put(low, high, prot)  below low, then the new region, then above high, merged where
- *                         neighbours agree
- *   reprotect             the same with the regions between, each with its new protection
+ *   cut      what is below low, joined with what is above high
+ *   put      below low, then the new region, then above high, merged where neighbours agree
+ *   alter    the same with the regions between, each altered
+ *   move     cut, and the regions that were there put elsewhere
+ *
+ * Neighbours agree if they differ in nothing but their place.  So a region that grows down is never
+ * one with its neighbour below that does not; and two that both do and touch can be one, for the
+ * upper has nowhere to grow.
+ *
+ * What a subtree adds up to is kept in its root: the largest gap, for finding a place; the pages
+ * that are promised, so that a fork or an edit knows what it costs; and whether any region in it
+ * wants work at fork, so that fork finds those k among n in k log n steps, and none in one.
  *
  * Ownership: an argument named `take` is a reference that the function consumes; every returned
  * tree is a reference that the caller owns.  When a node can not be had the edit is marked
  * failed and goes on with what it has, so that no path needs a clean-up of its own; the caller
  * looks at the mark once, at the end.
  *
- * Recursion is bounded by the height of a tree, at most 1.44 times the logarithm of its size.
- * Nodes without references are freed in slices (qi_nodes_drop_slice), because a tree can have
- * 100,000.
+ * Locks: an edit holds the lock of the nodes, which is dropped between two regions of a long one.
+ * Looking needs none: whoever holds the space keeps its tree.  Recursion is bounded by the height
+ * of a tree, at most 1.44 times the logarithm of its size.
  */
-#include "region.h"
-
-/* ---- nodes --------------------------------------------------------------------------------- */
-
-void qi_nodes_init(struct qi_nodes *nodes, struct qi_frames *frames)
-{
-    nodes->frames = frames;
-    nodes->partial = QI_NO_FRAME;
-    nodes->dead = NULL;
-    nodes->used = 0;
-}
-
-static struct qi_region *node_at(struct qi_nodes *nodes, pfn_t pfn, unsigned index)
-{
-    return (struct qi_region *)frame_memory(nodes->frames, pfn) + index;
-}
-
-static void partial_push(struct qi_nodes *nodes, pfn_t pfn)
-{
-    struct qi_frame *r = frame_record(nodes->frames, pfn);
-    r->next = nodes->partial;
-    r->prev = QI_NO_FRAME;
-    if (nodes->partial != QI_NO_FRAME)
-        frame_record(nodes->frames, nodes->partial)->prev = pfn;
-    nodes->partial = pfn;
-}
-
-static void partial_remove(struct qi_nodes *nodes, pfn_t pfn)
-{
-    struct qi_frame *r = frame_record(nodes->frames, pfn);
-    if (r->prev == QI_NO_FRAME)
-        nodes->partial = r->next;
-    else
-        frame_record(nodes->frames, r->prev)->next = r->next;
-    if (r->next != QI_NO_FRAME)
-        frame_record(nodes->frames, r->next)->prev = r->prev;
-    r->next = r->prev = QI_NO_FRAME;
-}
-
-/* Cut a fresh frame into free nodes; refs of a free node is the index of the next.  False: no
- * frame. */
-static bool nodes_grow(struct qi_edit *edit)
-{
-    struct qi_nodes *nodes = edit->nodes;
-    if (qi_frame_available(nodes->frames, edit->urgent) == 0)
-        while (qi_nodes_drop_slice(nodes, 1) && nodes->partial == QI_NO_FRAME)
-            ;
-    if (nodes->partial != QI_NO_FRAME)
-        return true;
-    if (qi_frame_available(nodes->frames, edit->urgent) == 0)
-        return false;
-    pfn_t pfn = qi_frame_alloc(nodes->frames, QI_FRAME_NODES, QI_WANT_ANY,
-                               qi_frame_any_colour(nodes->frames));
-    for (unsigned i = 0; i < QI_NODES_PER_FRAME; i++)
-        node_at(nodes, pfn, i)->refs = i + 1; /* the next free one */
-    partial_push(nodes, pfn);
-    return true;
-}
-
-static struct qi_region *node_alloc(struct qi_edit *edit)
-{
-    struct qi_nodes *nodes = edit->nodes;
-    if (QI_FAIL(QI_SITE_NODE) || (nodes->partial == QI_NO_FRAME && !nodes_grow(edit))) {
-        edit->failed = true;
-        return NULL;
-    }
-    pfn_t pfn = nodes->partial;
-    struct qi_frame *r = frame_record(nodes->frames, pfn);
-    struct qi_region *n = node_at(nodes, pfn, r->present);
-    r->present = (uint16_t)n->refs;
-    if (++r->share == QI_NODES_PER_FRAME)
-        partial_remove(nodes, pfn);
-    nodes->used++;
-    return n;
-}
-
-static void node_free(struct qi_nodes *nodes, struct qi_region *n)
-{
-    pfn_t pfn = frame_of(nodes->frames, n);
-    struct qi_frame *r = frame_record(nodes->frames, pfn);
-    qi_assert(r->state == QI_FRAME_NODES && r->share > 0);
-    if (r->share == QI_NODES_PER_FRAME)
-        partial_push(nodes, pfn);
-    n->refs = r->present;
-    r->present = (uint16_t)(n - node_at(nodes, pfn, 0));
-    nodes->used--;
-    if (--r->share == 0) {
-        partial_remove(nodes, pfn);
-        qi_frame_free(nodes->frames, pfn);
-    }
-}
-
-void qi_region_release(struct qi_nodes *nodes, struct qi_region *root)
-{
-    if (!root)
-        return;
-    qi_assert(root->refs > 0);
-    if (--root->refs > 0)
-        return;
-    qi_region_release(nodes, root->right); /* at most a height deep: left waits on the list */
-    root->right = nodes->dead;
-    nodes->dead = root;
-}
-
-bool qi_nodes_drop_slice(struct qi_nodes *nodes, unsigned count)
-{
-    for (; count > 0 && nodes->dead; count--) {
-        struct qi_region *n = nodes->dead;
-        nodes->dead = n->right;
-        qi_region_release(nodes, n->left);
-        node_free(nodes, n);
-    }
-    return nodes->dead != NULL;
-}
+#include "space.h"
 
 /* ---- looking ------------------------------------------------------------------------------- */
 
@@ -159,6 +54,39 @@ const struct qi_region *qi_region_at_or_above(const struct qi_region *root, vadd
         }
     }
     return best;
+}
+
+const struct qi_region *qi_region_below(const struct qi_region *root, vaddr_t address)
+{
+    const struct qi_region *best = NULL;
+    while (root) {
+        if (address >= root->end) {
+            best = root;
+            root = root->right;
+        } else {
+            root = root->left;
+        }
+    }
+    return best;
+}
+
+static bool wants_work(const struct qi_region *n)
+{
+    return (n->flags & (QUIRE_REGION_FORK_OMIT | QUIRE_REGION_FORK_WIPE)) != 0;
+}
+
+const struct qi_region *qi_region_fork_work(const struct qi_region *root, vaddr_t address)
+{
+    while (root && (root->below & QI_REGION_FORK_WORK)) {
+        const struct qi_region *left =
+            address < root->start ? qi_region_fork_work(root->left, address) : NULL;
+        if (left)
+            return left;
+        if (address < root->end && wants_work(root))
+            return root;
+        root = root->right;
+    }
+    return NULL;
 }
 
 static vaddr_t lowest_start(const struct qi_region *n)
@@ -215,104 +143,126 @@ static unsigned height_of(const struct qi_region *n) { return n ? n->height : 0;
 
 static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
-/* A region without a place in a tree: what join puts between two trees. */
-struct span {
-    vaddr_t start, end;
-    uint8_t prot;
-};
-
-static struct span span_of(const struct qi_region *n)
+/* Two regions that differ in nothing but their place. */
+static bool agree(struct qi_span a, struct qi_span b)
 {
-    return (struct span){n->start, n->end, n->prot};
+    return a.prot == b.prot && a.flags == b.flags && a.name == b.name;
 }
 
-static struct qi_region *node_make(struct qi_edit *edit, struct qi_region *take_left, struct span s,
-                                   struct qi_region *take_right)
+/* Whether a region's pages are promised follows from the rest, and from what it was. */
+static struct qi_span charged(struct qi_span s)
 {
-    struct qi_region *n = node_alloc(edit);
+    if (s.flags & QUIRE_REGION_RESERVED)
+        s.flags &= (uint8_t)~QI_REGION_CHARGED;
+    else if (s.prot & QUIRE_WRITE)
+        s.flags |= QI_REGION_CHARGED;
+    return s;
+}
+
+/* Fill in what the root of a subtree knows about all of it. */
+static void node_sum(struct qi_region *n)
+{
+    const struct qi_region *left = n->left, *right = n->right;
+    n->height = (uint8_t)(1 + larger(height_of(left), height_of(right)));
+    n->charge = qi_region_charge(left) + qi_region_charge(right);
+    if (n->flags & QI_REGION_CHARGED)
+        n->charge += (n->end - n->start) >> QUIRE_PAGE_SHIFT;
+    n->below = wants_work(n) ? QI_REGION_FORK_WORK : 0;
+    n->gap = 0;
+    if (left) {
+        n->gap = larger(left->gap, n->start - highest_end(left));
+        n->below |= left->below;
+    }
+    if (right) {
+        n->gap = larger(n->gap, larger(right->gap, lowest_start(right) - n->end));
+        n->below |= right->below;
+    }
+}
+
+static struct qi_region *node_make(struct qi_edit *edit, struct qi_region *take_left,
+                                   struct qi_span s, struct qi_region *take_right)
+{
+    struct qi_region *n = qi_node_alloc(edit);
     if (!n) {
-        qi_region_release(edit->nodes, take_right);
+        qi_node_drop(edit->cpu, take_right);
         return take_left;
     }
-    unsigned left = height_of(take_left), right = height_of(take_right);
-    uint64_t gap = 0;
-    if (take_left)
-        gap = larger(take_left->gap, s.start - highest_end(take_left));
-    if (take_right)
-        gap = larger(gap, larger(take_right->gap, lowest_start(take_right) - s.end));
     *n = (struct qi_region){
         .start = s.start,
         .end = s.end,
         .left = take_left,
         .right = take_right,
-        .gap = gap,
+        .name = s.name,
         .refs = 1,
-        .height = (uint8_t)(1 + (left > right ? left : right)),
         .prot = s.prot,
+        .flags = s.flags,
     };
+    node_sum(n);
     return n;
 }
 
 /* Take a node apart: its region, and owned references to its two subtrees.  Consumes the node. */
-static struct span node_open(struct qi_edit *edit, struct qi_region *take, struct qi_region **left,
-                             struct qi_region **right)
+static struct qi_span node_open(struct qi_edit *edit, struct qi_region *take,
+                                struct qi_region **left, struct qi_region **right)
 {
-    struct span s = span_of(take);
+    struct qi_span s = qi_region_span(take);
     *left = take->left;
     *right = take->right;
     if (take->refs == 1) { /* built by this edit: its references pass to the caller */
-        node_free(edit->nodes, take);
-    } else {
-        take->refs--;
-        qi_region_share(*left);
-        qi_region_share(*right);
+        qi_node_free(edit->cpu, take);
+        return s;
     }
+    take->refs--;
+    if (*left)
+        (*left)->refs++;
+    if (*right)
+        (*right)->refs++;
     return s;
 }
 
 /* node_make, where one side may be two higher than the other: one AVL rotation, single or double.
  */
 static struct qi_region *node_balance(struct qi_edit *edit, struct qi_region *take_left,
-                                      struct span s, struct qi_region *take_right)
+                                      struct qi_span s, struct qi_region *take_right)
 {
     struct qi_region *a, *b, *c, *d;
     if (height_of(take_left) > height_of(take_right) + 1) {
-        struct span sl = node_open(edit, take_left, &a, &b);
+        struct qi_span sl = node_open(edit, take_left, &a, &b);
         if (height_of(a) >= height_of(b))
             return node_make(edit, a, sl, node_make(edit, b, s, take_right));
-        struct span sm = node_open(edit, b, &c, &d);
+        struct qi_span sm = node_open(edit, b, &c, &d);
         return node_make(edit, node_make(edit, a, sl, c), sm, node_make(edit, d, s, take_right));
     }
     if (height_of(take_right) > height_of(take_left) + 1) {
-        struct span sr = node_open(edit, take_right, &a, &b);
+        struct qi_span sr = node_open(edit, take_right, &a, &b);
         if (height_of(b) >= height_of(a))
             return node_make(edit, node_make(edit, take_left, s, a), sr, b);
-        struct span sm = node_open(edit, a, &c, &d);
+        struct qi_span sm = node_open(edit, a, &c, &d);
         return node_make(edit, node_make(edit, take_left, s, c), sm, node_make(edit, d, sr, b));
     }
     return node_make(edit, take_left, s, take_right);
 }
 
-static struct qi_region *join(struct qi_edit *edit, struct qi_region *take_left, struct span s,
+static struct qi_region *join(struct qi_edit *edit, struct qi_region *take_left, struct qi_span s,
                               struct qi_region *take_right)
 {
     struct qi_region *inner, *outer;
     if (height_of(take_left) > height_of(take_right) + 1) {
-        struct span top = node_open(edit, take_left, &outer, &inner);
+        struct qi_span top = node_open(edit, take_left, &outer, &inner);
         return node_balance(edit, outer, top, join(edit, inner, s, take_right));
     }
     if (height_of(take_right) > height_of(take_left) + 1) {
-        struct span top = node_open(edit, take_right, &inner, &outer);
+        struct qi_span top = node_open(edit, take_right, &inner, &outer);
         return node_balance(edit, join(edit, take_left, s, inner), top, outer);
     }
     return node_make(edit, take_left, s, take_right);
 }
 
 /* The tree without its lowest region, which goes to *s.  `take` is not empty. */
-static struct qi_region *pop_lowest(struct qi_edit *edit, struct qi_region *take, struct span *s)
+static struct qi_region *pop_lowest(struct qi_edit *edit, struct qi_region *take, struct qi_span *s)
 {
     struct qi_region *left, *right;
-    struct span top = node_open(edit, take, &left, &right);
+    struct qi_span top = node_open(edit, take, &left, &right);
     if (!left) {
         *s = top;
         return right;
@@ -320,10 +270,11 @@ static struct qi_region *pop_lowest(struct qi_edit *edit, struct qi_region *take
     return node_balance(edit, pop_lowest(edit, left, s), top, right);
 }
 
-static struct qi_region *pop_highest(struct qi_edit *edit, struct qi_region *take, struct span *s)
+static struct qi_region *pop_highest(struct qi_edit *edit, struct qi_region *take,
+                                     struct qi_span *s)
 {
     struct qi_region *left, *right;
-    struct span top = node_open(edit, take, &left, &right);
+    struct qi_span top = node_open(edit, take, &left, &right);
     if (!right) {
         *s = top;
         return left;
@@ -334,7 +285,7 @@ static struct qi_region *pop_highest(struct qi_edit *edit, struct qi_region *tak
 static struct qi_region *join2(struct qi_edit *edit, struct qi_region *take_left,
                                struct qi_region *take_right)
 {
-    struct span s;
+    struct qi_span s;
     if (!take_left)
         return take_right;
     if (!take_right)
@@ -353,7 +304,7 @@ static void split(struct qi_edit *edit, struct qi_region *take, vaddr_t at,
         *below = *above = NULL;
         return;
     }
-    struct span s = node_open(edit, take, &left, &right);
+    struct qi_span s = node_open(edit, take, &left, &right);
     if (at <= s.start) {
         split(edit, left, at, below, &middle);
         *above = join(edit, middle, s, right);
@@ -361,19 +312,21 @@ static void split(struct qi_edit *edit, struct qi_region *take, vaddr_t at,
         split(edit, right, at, &middle, above);
         *below = join(edit, left, s, middle);
     } else {
-        *below = join(edit, left, (struct span){s.start, at, s.prot}, NULL);
-        *above = join(edit, NULL, (struct span){at, s.end, s.prot}, right);
+        struct qi_span upper = s;
+        s.end = upper.start = at;
+        *below = join(edit, left, s, NULL);
+        *above = join(edit, NULL, upper, right);
     }
 }
 
 /* Add a region above all others, merged with the highest if they touch and agree. */
-static struct qi_region *append(struct qi_edit *edit, struct qi_region *take, struct span s)
+static struct qi_region *append(struct qi_edit *edit, struct qi_region *take, struct qi_span s)
 {
     const struct qi_region *last = take;
     while (last && last->right)
         last = last->right;
-    if (last && last->end == s.start && last->prot == s.prot) {
-        struct span old;
+    if (last && last->end == s.start && agree(qi_region_span(last), s)) {
+        struct qi_span old;
         take = pop_highest(edit, take, &old);
         if (edit->failed)
             return take;
@@ -386,55 +339,107 @@ static struct qi_region *append(struct qi_edit *edit, struct qi_region *take, st
 static struct qi_region *concatenate(struct qi_edit *edit, struct qi_region *take_left,
                                      struct qi_region *take_right)
 {
-    struct span s;
+    struct qi_span s;
     if (!take_right || edit->failed) {
-        qi_region_release(edit->nodes, take_right);
+        qi_node_drop(edit->cpu, take_right);
         return take_left;
     }
     take_right = pop_lowest(edit, take_right, &s);
     return join2(edit, append(edit, take_left, s), take_right);
 }
 
-/* A tree that stays as it is, in three parts: below low, within [low, high), from high on. */
-static void split_out(struct qi_edit *edit, struct qi_region *root, vaddr_t low, vaddr_t high,
+/* A tree in three parts: below low, within [low, high), from high on. */
+static void split_out(struct qi_edit *edit, struct qi_region *take, vaddr_t low, vaddr_t high,
                       struct qi_region **below, struct qi_region **between,
                       struct qi_region **above)
 {
     struct qi_region *rest;
-    split(edit, qi_region_share(root), low, below, &rest);
+    split(edit, take, low, below, &rest);
     split(edit, rest, high, between, above);
+}
+
+/* The old tree stays as it is: the edit begins with a reference of its own. */
+static struct qi_region *edit_begin(struct qi_edit *edit, struct qi_region *root)
+{
+    nodes_lock(edit->cpu, &edit->cpu->q->nodes);
+    if (root)
+        root->refs++;
+    return root;
+}
+
+static struct qi_region *edit_end(struct qi_edit *edit, struct qi_region *tree)
+{
+    nodes_unlock(edit->cpu, &edit->cpu->q->nodes);
+    return tree;
+}
+
+/* Between two regions of a long edit, whose trees nobody else changes: let others have the lock. */
+static void edit_pause(struct qi_edit *edit)
+{
+    nodes_unlock(edit->cpu, &edit->cpu->q->nodes);
+    nodes_lock(edit->cpu, &edit->cpu->q->nodes);
 }
 
 struct qi_region *qi_region_cut(struct qi_edit *edit, struct qi_region *root, vaddr_t low,
                                 vaddr_t high)
 {
     struct qi_region *below, *between, *above;
-    split_out(edit, root, low, high, &below, &between, &above);
-    qi_region_release(edit->nodes, between);
-    return join2(edit, below, above);
+    split_out(edit, edit_begin(edit, root), low, high, &below, &between, &above);
+    qi_node_drop(edit->cpu, between);
+    return edit_end(edit, join2(edit, below, above));
 }
 
-struct qi_region *qi_region_put(struct qi_edit *edit, struct qi_region *root, vaddr_t low,
-                                vaddr_t high, uint32_t prot)
+struct qi_region *qi_region_put(struct qi_edit *edit, struct qi_region *root, struct qi_span span)
 {
     struct qi_region *below, *between, *above;
-    split_out(edit, root, low, high, &below, &between, &above);
-    qi_region_release(edit->nodes, between);
-    below = append(edit, below, (struct span){low, high, (uint8_t)prot});
-    return concatenate(edit, below, above);
+    split_out(edit, edit_begin(edit, root), span.start, span.end, &below, &between, &above);
+    qi_node_drop(edit->cpu, between);
+    below = append(edit, below, charged(span));
+    return edit_end(edit, concatenate(edit, below, above));
 }
 
-struct qi_region *qi_region_reprotect(struct qi_edit *edit, struct qi_region *root, vaddr_t low,
-                                      vaddr_t high, uint32_t prot)
+static struct qi_span altered(struct qi_span s, const struct qi_alter *alter)
+{
+    if (alter->set_prot)
+        s.prot = alter->prot;
+    if (alter->set_name)
+        s.name = alter->name;
+    s.flags = (uint8_t)((s.flags & ~alter->clear) | alter->set);
+    return charged(s);
+}
+
+struct qi_region *qi_region_alter(struct qi_edit *edit, struct qi_region *root, vaddr_t low,
+                                  vaddr_t high, const struct qi_alter *alter)
 {
     struct qi_region *below, *between, *above;
-    split_out(edit, root, low, high, &below, &between, &above);
+    split_out(edit, edit_begin(edit, root), low, high, &below, &between, &above);
     while (between && !edit->failed) {
-        struct span s;
+        struct qi_span s;
         between = pop_lowest(edit, between, &s);
-        s.prot = (uint8_t)prot;
-        below = append(edit, below, s);
+        below = append(edit, below, altered(s, alter));
+        edit_pause(edit);
     }
-    qi_region_release(edit->nodes, between);
-    return concatenate(edit, below, above);
+    qi_node_drop(edit->cpu, between);
+    return edit_end(edit, concatenate(edit, below, above));
+}
+
+struct qi_region *qi_region_move(struct qi_edit *edit, struct qi_region *root, vaddr_t low,
+                                 vaddr_t high, vaddr_t to, vaddr_t end)
+{
+    struct qi_region *below, *moved, *above, *gone;
+    split_out(edit, edit_begin(edit, root), low, high, &below, &moved, &above);
+    split(edit, moved, low + (end - to), &moved, &gone);
+    qi_node_drop(edit->cpu, gone);
+    split_out(edit, join2(edit, below, above), to, end, &below, &gone, &above);
+    qi_node_drop(edit->cpu, gone);
+    while (moved && !edit->failed) {
+        struct qi_span s;
+        moved = pop_lowest(edit, moved, &s);
+        s.start += to - low;
+        s.end = moved ? s.end + (to - low) : end;
+        below = append(edit, below, s);
+        edit_pause(edit);
+    }
+    qi_node_drop(edit->cpu, moved);
+    return edit_end(edit, concatenate(edit, below, above));
 }

@@ -3,25 +3,30 @@
  * The manager and its spaces: creating, destroying, activating; and finding memory.
  *
  * Everything hangs from struct quire, which lies at the start of the arena that the caller
- * gave; the records of spaces and of frames follow it.  There are no globals, so a whole
+ * gave; the records of CPUs, spaces, pins and frames follow it.  There are no globals, so a whole
  * manager can be copied away and back, hashed, and compared.
  *
- *   arena:  struct quire | spaces[max_spaces] | frame records[frame_count]
+ *   arena:  struct quire | cpus | spaces[max_spaces] | pins[max_pins] | frames[frame_count]
  *
  * The number of spaces is the one limit behind every count: a table has at most one parent for
  * each space, and a page at most one user for each, so neither can pass max_spaces, and nothing
  * wraps (bugs.md row 28).
  *
  * Memory.  An operation that needs frames calls qi_reserve once, before its first visible
- * change. If they are not there it calls qi_wait_for_frames: what earlier operations left on
- * the drop list is freed first, a slice at a time; then the host is asked, with nothing held.
- * After either, the operation starts again from nothing: regions, entries and counts may all
- * have changed.
+ * change.  If they are not there it lets go of everything and calls qi_wait_for_frames: what other
+ * CPUs keep in their caches is gathered first; then what earlier operations left on the drop list
+ * is freed, a slice at a time; then the host is asked.  After each of them the operation starts
+ * again from nothing: regions, entries and counts may all have changed.
  *
- * Destroying a space is one step (its root loses a parent) and a number of slices.
+ * Promises.  What a space may ask for one day is the number of pages of its private writable
+ * regions, a sum that its region tree keeps.  Every change of regions takes the difference from
+ * the manager before it becomes visible, or gives it back afterwards; so promised is always the
+ * sum over all spaces, and config.commit_limit is a limit on it.
  *
- * Locks: the manager's.
+ * Destroying a space is one step (its root loses a parent) and a number of slices, which any CPU
+ * may do.
  */
+#include "pin.h"
 #include "table.h"
 
 #include <quire/machine.h>
@@ -29,6 +34,7 @@
 enum {
     ARENA_ALIGNMENT = 64,
     MAX_SPACES = 1 << 24,
+    MAX_CPUS = 1 << 12,
 };
 #define MAX_FRAMES (UINT32_C(1) << 31) /* a home is a frame number and an index in 40 bits */
 
@@ -36,21 +42,35 @@ enum {
 
 static bool drop_slice(struct quire *q)
 {
-    bool nodes = qi_nodes_drop_slice(&q->nodes, QI_SLICE_NODES);
-    bool tables = qi_table_drop_slice(q);
+    struct qi_cpu *cpu = qi_enter(q);
+    bool nodes = qi_nodes_drop_slice(cpu, QI_SLICE_NODES);
+    bool tables = qi_table_drop_slice(cpu);
+    qi_leave(cpu);
     return nodes || tables;
 }
 
-bool qi_wait_for_frames(struct quire *q, uint32_t need)
+bool qi_wait_for_frames(struct quire *q, uint32_t need, bool urgent)
 {
-    if (q->drop_list != QI_NO_FRAME || q->nodes.dead) {
+    if (qi_frames_gather(q, need, urgent))
+        return true;
+    if (qi_load(&q->drop_list) != QI_NO_FRAME || qi_nodes_dead(&q->nodes)) {
         drop_slice(q);
         return true;
     }
-    manager_unlock(q);
-    bool again = host_need_frames(q->host, need);
-    manager_lock(q);
-    return again;
+    return host_need_frames(q->host, need);
+}
+
+bool qi_try_again(struct quire *q, enum quire_status *status, uint32_t need, bool urgent,
+                  uint64_t pages)
+{
+    if (*status == QUIRE_NO_MEMORY)
+        return qi_wait_for_frames(q, need, urgent);
+    if (*status != QUIRE_WOULD_WAIT)
+        return false;
+    if (host_need_commit(q->host, pages))
+        return true;
+    *status = QUIRE_NO_COMMIT;
+    return false;
 }
 
 void qi_drop_slices(struct quire *q, uint32_t slices)
@@ -58,10 +78,48 @@ void qi_drop_slices(struct quire *q, uint32_t slices)
     bool more = true;
     for (; more && slices > 0; slices--) {
         host_yield(q->host);
-        manager_lock(q);
         more = drop_slice(q);
-        manager_unlock(q);
     }
+}
+
+bool quire_work(struct quire *q, uint32_t slices)
+{
+    bool more = qi_load(&q->drop_list) != QI_NO_FRAME || qi_nodes_dead(&q->nodes);
+    for (; more && slices > 0; slices--)
+        more = drop_slice(q);
+    return more;
+}
+
+enum quire_status qi_commit_take(struct qi_cpu *cpu, struct quire_space *space, uint64_t pages)
+{
+    uint64_t promised = space->regions ? space->regions->charge : 0;
+    if (pages > space->commit_limit || promised > space->commit_limit - pages)
+        return QUIRE_NO_COMMIT;
+    return qi_commit_promise(cpu, pages);
+}
+
+enum quire_status qi_commit_promise(struct qi_cpu *cpu, uint64_t pages)
+{
+    struct quire *q = cpu->q;
+    if (pages == 0)
+        return QUIRE_OK;
+    lock_take(cpu, &q->lock, QI_RANK_LIST);
+    bool there = q->commit_limit == 0 ||
+                 (pages <= q->commit_limit && q->committed <= q->commit_limit - pages);
+    if (there)
+        q->committed += pages;
+    lock_drop(cpu, &q->lock, QI_RANK_LIST);
+    return there ? QUIRE_OK : QUIRE_WOULD_WAIT;
+}
+
+void qi_commit_give(struct qi_cpu *cpu, uint64_t pages)
+{
+    struct quire *q = cpu->q;
+    if (pages == 0)
+        return;
+    lock_take(cpu, &q->lock, QI_RANK_LIST);
+    q->committed -= pages;
+    lock_drop(cpu, &q->lock, QI_RANK_LIST);
 }
 
 /* ---- the manager --------------------------------------------------------------------------- */
@@ -76,154 +134,249 @@ static bool config_valid(const struct quire_config *c)
     vaddr_t high = c->high ? c->high : MMU_ADDRESS_END;
     uint32_t colours = c->colours ? c->colours : 1;
     return c->frame_count > 0 && (uint64_t)c->first_frame + c->frame_count <= MAX_FRAMES &&
-           c->max_spaces > 0 && c->max_spaces <= MAX_SPACES && colours <= QUIRE_COLOURS_MAX &&
-           (colours & (colours - 1)) == 0 && high <= MMU_ADDRESS_END && c->low < high &&
-           page_of(c->low) == c->low && page_of(high) == high;
+           c->max_spaces > 0 && c->max_spaces <= MAX_SPACES && c->cpus <= MAX_CPUS &&
+           c->max_pins <= MAX_SPACES && page_of(c->stack_gap) == c->stack_gap &&
+           colours <= QUIRE_COLOURS_MAX && (colours & (colours - 1)) == 0 &&
+           high <= MMU_ADDRESS_END && c->low < high && page_of(c->low) == c->low &&
+           page_of(high) == high;
+}
+
+/* Where the parts of the arena lie; sizes are rounded up to whole lines. */
+struct arena {
+    size_t cpus, spaces, pins, frames, size;
+};
+
+static uint32_t cpu_count(const struct quire_config *c) { return c->cpus ? c->cpus : 1; }
+
+static struct arena arena_layout(const struct quire_config *c)
+{
+    struct arena a;
+    a.cpus = aligned(sizeof(struct quire));
+    a.spaces = a.cpus + cpu_count(c) * sizeof(struct qi_cpu);
+    a.pins = a.spaces + aligned(c->max_spaces * sizeof(struct quire_space));
+    a.frames = a.pins + aligned(c->max_pins * sizeof(struct qi_pin));
+    a.size = a.frames + (size_t)c->frame_count * sizeof(struct qi_frame);
+    return a;
 }
 
 size_t quire_arena_size(const struct quire_config *config)
 {
-    if (!config_valid(config))
-        return 0;
-    return aligned(sizeof(struct quire)) +
-           aligned(config->max_spaces * sizeof(struct quire_space)) +
-           (size_t)config->frame_count * sizeof(struct qi_frame);
+    return config_valid(config) ? arena_layout(config).size : 0;
+}
+
+static void cpus_init(struct quire *q)
+{
+    memset(q->cpus, 0, q->cpu_count * sizeof(struct qi_cpu));
+    for (uint32_t i = 0; i < q->cpu_count; i++) {
+        struct qi_cpu *cpu = &q->cpus[i];
+        cpu->q = q;
+        cpu->host = q->host;
+        cpu->index = i;
+        cpu->alone = q->cpu_count == 1;
+        for (unsigned n = 0; n < QUIRE_COLOURS_MAX; n++)
+            cpu->cache.head[0][n] = cpu->cache.head[1][n] = QI_NO_FRAME;
+        cpu->limbo[0].head = cpu->limbo[1].head = QI_NO_FRAME;
+    }
+    frame_count_state(&q->cpus[0], QI_FRAME_ABSENT, q->frames.count);
+}
+
+static void spaces_init(struct quire *q)
+{
+    for (uint32_t i = q->max_spaces; i-- > 0;) {
+        q->spaces[i] = (struct quire_space){.q = q, .index = i, .next_free = q->free_space};
+        q->free_space = &q->spaces[i];
+    }
 }
 
 enum quire_status quire_create(const struct quire_config *config, struct quire **out)
 {
-    size_t size = quire_arena_size(config);
-    if (size == 0 || !config->arena || config->arena_size < size || !config->direct_map ||
+    if (!config_valid(config) || !config->arena || !config->direct_map ||
         (uintptr_t)config->arena % ARENA_ALIGNMENT != 0)
+        return QUIRE_BAD_CONFIG;
+    struct arena arena = arena_layout(config);
+    unsigned char *base = config->arena;
+    if (config->arena_size < arena.size)
         return QUIRE_BAD_CONFIG;
     struct quire *q = config->arena;
     memset(q, 0, sizeof *q);
-    q->spaces = (void *)((unsigned char *)config->arena + aligned(sizeof *q));
-    void *records =
-        (unsigned char *)q->spaces + aligned(config->max_spaces * sizeof(struct quire_space));
-    qi_frames_init(&q->frames, config, records);
-    qi_nodes_init(&q->nodes, &q->frames);
-    q->zero_page = q->drop_list = QI_NO_FRAME;
+    q->cpus = (void *)(base + arena.cpus);
+    q->spaces = (void *)(base + arena.spaces);
+    q->pins = (void *)(base + arena.pins);
+    q->cpu_count = cpu_count(config);
+    q->max_spaces = config->max_spaces;
+    q->max_pins = config->max_pins;
     q->low = config->low;
     q->high = config->high ? config->high : MMU_ADDRESS_END;
+    q->stack_gap = config->stack_gap;
+    q->commit_limit = config->commit_limit;
     q->host = config->host;
     q->machine = config->machine;
     q->trace = config->trace;
-    q->max_spaces = config->max_spaces;
-    for (uint32_t i = config->max_spaces; i-- > 0;) {
-        q->spaces[i] = (struct quire_space){.q = q, .next_free = q->free_space};
-        q->free_space = &q->spaces[i];
-    }
+    q->zero_page = q->drop_list = QI_NO_FRAME;
+    qi_frames_init(&q->frames, config, base + arena.frames);
+    qi_nodes_init(&q->nodes, &q->frames);
+    cpus_init(q);
+    spaces_init(q);
+    qi_pins_init(q);
     *out = q;
     return QUIRE_OK;
 }
 
 enum quire_status quire_add_frames(struct quire *q, pfn_t first, uint32_t count)
 {
-    manager_lock(q);
-    enum quire_status status = qi_frame_add(&q->frames, first, count);
-    if (status == QUIRE_OK && q->zero_page == QI_NO_FRAME)
-        q->zero_page = qi_frame_alloc(&q->frames, QI_FRAME_ZERO_PAGE, QI_WANT_ZEROED,
-                                      qi_frame_any_colour(&q->frames));
-    manager_unlock(q);
+    struct qi_cpu *cpu = qi_stop_all(q);
+    enum quire_status status = qi_frame_add(cpu, first, count);
+    if (status == QUIRE_OK && q->zero_page == QI_NO_FRAME && qi_frames_reserve(cpu, 1, true))
+        q->zero_page = qi_frame_alloc(cpu, QI_FRAME_ZERO_PAGE, QI_WANT_ZEROED, 0);
+    qi_go_all(q);
     return status;
 }
 
-uint32_t quire_free_frames(struct quire *q)
-{
-    manager_lock(q);
-    uint32_t free = qi_frame_available(&q->frames, false);
-    manager_unlock(q);
-    return free;
-}
+uint32_t quire_free_frames(struct quire *q) { return qi_frames_available(q); }
 
 enum quire_status quire_frame_take(struct quire *q, pfn_t *out)
 {
-    manager_lock(q);
-    bool there = qi_reserve(q, 1, false, QI_SITE_TAKE);
-    if (there)
-        *out = qi_frame_alloc(&q->frames, QI_FRAME_TAKEN, QI_WANT_ANY,
-                              qi_frame_any_colour(&q->frames));
-    manager_unlock(q);
+    bool there;
+    do {
+        struct qi_cpu *cpu = qi_enter(q);
+        there = qi_reserve(cpu, 1, false, QI_SITE_TAKE);
+        if (there)
+            *out = qi_frame_alloc(cpu, QI_FRAME_TAKEN, QI_WANT_ANY, qi_frame_any_colour(cpu));
+        qi_leave(cpu);
+    } while (!there && qi_frames_gather(q, 1, false));
     return there ? QUIRE_OK : QUIRE_NO_MEMORY;
 }
 
 void quire_frame_give(struct quire *q, pfn_t pfn)
 {
-    manager_lock(q);
+    struct qi_cpu *cpu = qi_enter(q);
     qi_assert(frame_record(&q->frames, pfn)->state == QI_FRAME_TAKEN);
-    qi_frame_free(&q->frames, pfn);
-    manager_unlock(q);
+    qi_frame_free(cpu, pfn);
+    qi_leave(cpu);
 }
 
 uint32_t quire_zero_ahead(struct quire *q, uint32_t count)
 {
     uint32_t done = 0;
-    while (done < count) {
-        manager_lock(q);
-        bool zeroed = qi_frame_zero_one(&q->frames);
-        manager_unlock(q);
-        if (!zeroed)
-            break;
-        done++;
+    for (bool more = true; more && done < count;) {
+        struct qi_cpu *cpu = qi_enter(q);
+        more = qi_frame_zero_one(cpu);
+        qi_leave(cpu);
+        done += more;
     }
     return done;
 }
 
 /* ---- spaces -------------------------------------------------------------------------------- */
 
-struct quire_space *qi_space_alloc(struct quire *q)
+struct quire_space *qi_space_alloc(struct qi_cpu *cpu)
 {
-    struct quire_space *space = q->free_space;
-    if (!space || QI_FAIL(QI_SITE_SPACE_RECORD))
+    struct quire *q = cpu->q;
+    if (QI_FAIL(QI_SITE_SPACE_RECORD))
         return NULL;
-    q->free_space = space->next_free;
-    *space = (struct quire_space){.q = q, .state = QI_SPACE_LIVE};
-    q->live_spaces++;
+    lock_take(cpu, &q->lock, QI_RANK_LIST);
+    struct quire_space *space = q->free_space;
+    if (space) {
+        q->free_space = space->next_free;
+        q->live_spaces++;
+        space->regions = NULL;
+        space->root = QI_NO_FRAME;
+        space->commit_limit = space->copies_left = UINT64_MAX;
+        space->state = QI_SPACE_LIVE;
+    }
+    lock_drop(cpu, &q->lock, QI_RANK_LIST);
     return space;
+}
+
+static enum quire_status create_try(struct qi_cpu *cpu, struct quire_space **out)
+{
+    struct quire *q = cpu->q;
+    if (!qi_load(&q->free_space))
+        return QUIRE_TOO_MANY_SPACES;
+    if (!qi_reserve(cpu, 1, false, QI_SITE_SPACE_ROOT))
+        return QUIRE_NO_MEMORY;
+    struct quire_space *space = qi_space_alloc(cpu);
+    if (!space)
+        return QUIRE_TOO_MANY_SPACES;
+    space->root = qi_table_create(cpu, QUIRE_LEVELS);
+    mmu_root_init(q->machine, table_entries(q, space->root));
+    *out = space;
+    return QUIRE_OK;
 }
 
 enum quire_status quire_space_create(struct quire *q, struct quire_space **out)
 {
-    manager_lock(q);
-    while (q->free_space && !qi_reserve(q, 1, false, QI_SITE_SPACE_ROOT)) {
-        if (qi_wait_for_frames(q, 1))
-            continue;
-        manager_unlock(q);
-        return QUIRE_NO_MEMORY;
-    }
-    struct quire_space *space = qi_space_alloc(q);
-    if (space) {
-        space->root = qi_table_create(q, QUIRE_LEVELS);
-        mmu_root_init(q->machine, table_entries(q, space->root));
-        *out = space;
-    }
-    manager_unlock(q);
-    return space ? QUIRE_OK : QUIRE_TOO_MANY_SPACES;
+    enum quire_status status;
+    do {
+        struct qi_cpu *cpu = qi_enter(q);
+        status = create_try(cpu, out);
+        qi_leave(cpu);
+    } while (qi_try_again(q, &status, 1, false, 0));
+    return status;
+}
+
+void qi_space_unalloc(struct qi_cpu *cpu, struct quire_space *space)
+{
+    struct quire *q = cpu->q;
+    lock_take(cpu, &q->lock, QI_RANK_LIST);
+    space->state = QI_SPACE_FREE;
+    space->next_free = q->free_space;
+    q->free_space = space;
+    q->live_spaces--;
+    lock_drop(cpu, &q->lock, QI_RANK_LIST);
+}
+
+void qi_space_free(struct qi_cpu *cpu, struct quire_space *space)
+{
+    struct quire *q = cpu->q;
+    qi_assert(space->state == QI_SPACE_LIVE);
+    qi_trace(space, QUIRE_EVENT_DESTROY, 0, 0);
+    mmu_flush_space(q->machine, space, space->root);
+    if (!QI_CANARY(QI_CANARY_PROMISE_KEPT))
+        qi_commit_give(cpu, space->regions ? space->regions->charge : 0);
+    qi_table_release(cpu, space->root);
+    qi_region_release(cpu, space->regions);
+    qi_space_unalloc(cpu, space);
 }
 
 void quire_space_destroy(struct quire_space *space)
 {
     struct quire *q = space->q;
-    manager_lock(q);
-    qi_assert(space->state == QI_SPACE_LIVE);
-    qi_trace(space, QUIRE_EVENT_DESTROY, 0, 0);
-    mmu_flush_space(q->machine, space, space->root);
-    qi_table_release(q, space->root);
-    qi_region_release(&q->nodes, space->regions);
-    *space = (struct quire_space){.q = q, .next_free = q->free_space};
-    q->free_space = space;
-    q->live_spaces--;
+    struct qi_cpu *cpu = qi_enter_exclusive(space);
+    qi_space_free(cpu, space);
+    qi_leave(cpu);
     qi_finish(q, QI_ALL_SLICES);
 }
 
 void quire_space_activate(struct quire *q, struct quire_space *space)
 {
-    manager_lock(q);
-    mmu_activate(q->machine, space, space ? space->root : QI_NO_FRAME);
-    manager_unlock(q);
+    if (!space) {
+        struct qi_cpu *cpu = qi_enter(q);
+        mmu_activate(q->machine, NULL, QI_NO_FRAME);
+        qi_leave(cpu);
+        return;
+    }
+    for (bool done = false; !done;) {
+        struct qi_cpu *cpu = qi_enter_shared(space);
+        lock_take(cpu, &space->root_lock, QI_RANK_TABLE);
+        done = qi_load(&space->root_busy) == 0;
+        if (done)
+            mmu_activate(q->machine, space, space->root);
+        lock_drop(cpu, &space->root_lock, QI_RANK_TABLE);
+        qi_leave(cpu);
+        if (!done)
+            host_wait(q->host, &space->root_busy);
+    }
 }
 
-pfn_t quire_space_root(const struct quire_space *space) { return space->root; }
+void quire_space_limit(struct quire_space *space, uint64_t commit, uint64_t copies)
+{
+    struct qi_cpu *cpu = qi_enter_exclusive(space);
+    space->commit_limit = commit;
+    space->copies_left = copies;
+    qi_leave(cpu);
+}
+
+pfn_t quire_space_root(const struct quire_space *space) { return qi_load(&space->root); }
 
 struct quire *quire_space_manager(const struct quire_space *space) { return space->q; }

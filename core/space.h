@@ -17,34 +17,46 @@ enum qi_space_state { QI_SPACE_FREE, QI_SPACE_LIVE };
  *
  *   FREE --quire_space_create, quire_space_fork--> LIVE --quire_space_destroy--> FREE
  *
- * Everything is under the manager's lock.  The root table can be shared with other spaces, as
- * any table.
+ * regions, and the limits, change while the space is held exclusively; root under root_lock, which
+ * is to the root what the lock of a table is to the tables below.  The root table can be shared
+ * with other spaces, as any table.
  */
 struct quire_space {
     struct quire *q;
-    struct qi_region *regions; /* one reference */
-    struct quire_space *next_free;
-    pfn_t root;
+    uint32_t index;            /* of this record */
+    uint32_t writer;           /* shared word: 1 while a call holds the space exclusively */
+    struct qi_region *regions; /* one reference; the promise of the space is its sum */
+    pfn_t root;                /* shared word */
+    struct qi_lock root_lock;  /* rank TABLE */
+    uint32_t root_busy;        /* shared word: 1 while a call replaces the root */
     enum qi_space_state state;
-    uint64_t copies, reuses, unshared;
+    struct quire_space *next_free;
+    uint64_t commit_limit; /* pages; UINT64_MAX: none */
+    uint64_t copies_left;  /* shared word: frames; UINT64_MAX: no limit */
 };
 
 struct quire {
-    struct qi_lock lock;
     struct qi_frames frames;
     struct qi_nodes nodes;
+    uint32_t epoch; /* shared word; see frame.c */
+    uint32_t cpu_count;
+    struct qi_cpu *cpus;
     pfn_t zero_page; /* QI_NO_FRAME until the first frames are there */
-    pfn_t drop_list; /* DYING tables, linked by next */
     vaddr_t low, high;
+    uint64_t stack_gap, commit_limit;
     void *host, *machine;
     void (*trace)(void *, enum quire_event, struct quire_space *, uint64_t, uint64_t);
-    struct quire_space *spaces, *free_space;
-    uint32_t max_spaces, live_spaces;
-    struct quire_stats stats; /* the counters; what describes the present is filled in when asked */
-};
+    struct quire_space *spaces;
+    uint32_t max_spaces, max_pins;
+    struct qi_pin *pins;
 
-static inline void manager_lock(struct quire *q) { lock_take(&q->lock, q->host); }
-static inline void manager_unlock(struct quire *q) { lock_drop(&q->lock, q->host); }
+    struct qi_lock lock; /* rank LIST; of what follows */
+    pfn_t drop_list;     /* shared word: DYING tables, linked by next */
+    struct quire_space *free_space;
+    struct qi_pin *free_pin;
+    uint32_t live_spaces;
+    uint64_t committed; /* pages promised */
+};
 
 static inline void qi_trace(struct quire_space *s, enum quire_event event, uint64_t a, uint64_t b)
 {
@@ -53,42 +65,57 @@ static inline void qi_trace(struct quire_space *s, enum quire_event event, uint6
 }
 
 /*
- * True: `need` frames are there and stay there while the lock is held.  The one place where an
- * operation can find too little memory: called before its first visible change.
+ * True: `need` frames are this call's to take.  The one place where an operation can find too
+ * little memory: called before its first visible change.
  */
-static inline bool qi_reserve(struct quire *q, uint32_t need, bool urgent, enum qi_site site)
+static inline bool qi_reserve(struct qi_cpu *cpu, uint32_t need, bool urgent, enum qi_site site)
 {
     (void)site;
-    if (need == 0)
-        return true;
-    return !QI_FAIL(site) && qi_frame_available(&q->frames, urgent) >= need;
+    return need == 0 || (!QI_FAIL(site) && qi_frames_reserve(cpu, need, urgent));
 }
 
 /*
- * After qi_reserve said no: find memory.  Locked on entry and on return, dropped between, so that
- * everything must be looked up again.  False: nothing can be freed.
+ * After qi_reserve said no: find memory.  Called with nothing held, so that everything must be
+ * looked up again.  False: nothing can be freed.
  */
-bool qi_wait_for_frames(struct quire *q, uint32_t need);
-
-/* The slow half of qi_finish.  Not locked on entry nor on return. */
-void qi_drop_slices(struct quire *q, uint32_t slices);
+bool qi_wait_for_frames(struct quire *q, uint32_t need, bool urgent);
 
 /*
- * The end of an operation: drop the lock, then free what operations left behind, if anything, in at
- * most `slices` slices with host_yield between them.  Locked on entry, not on return.
+ * After an operation, with nothing held: free what operations left behind, if anything, in at most
+ * `slices` slices with host_yield between them.
  */
 enum { QI_FEW_SLICES = 8 };
 #define QI_ALL_SLICES UINT32_MAX
+void qi_drop_slices(struct quire *q, uint32_t slices);
 static inline void qi_finish(struct quire *q, uint32_t slices)
 {
-    bool more = q->drop_list != QI_NO_FRAME || q->nodes.dead;
-    manager_unlock(q);
-    if (more)
+    if (qi_load(&q->drop_list) != QI_NO_FRAME || qi_nodes_dead(&q->nodes))
         qi_drop_slices(q, slices);
 }
 
-/* A record for a new space, without root and regions; null: the limit is reached.  Locked. */
-struct quire_space *qi_space_alloc(struct quire *q);
+/* A record for a new space, without root and regions; null: the limit is reached. */
+struct quire_space *qi_space_alloc(struct qi_cpu *cpu);
+/* Its opposite, for a record that nobody has seen. */
+void qi_space_unalloc(struct qi_cpu *cpu, struct quire_space *space);
+/* The end of a space that nobody runs, held exclusively by this call. */
+void qi_space_free(struct qi_cpu *cpu, struct quire_space *space);
+
+/*
+ * Promise `pages` more pages to a space, or change nothing: QUIRE_NO_COMMIT is the space's own
+ * limit, QUIRE_WOULD_WAIT the manager's, about which host_need_commit may do something.
+ */
+enum quire_status qi_commit_take(struct qi_cpu *cpu, struct quire_space *space, uint64_t pages);
+/* The same without a space's own limit. */
+enum quire_status qi_commit_promise(struct qi_cpu *cpu, uint64_t pages);
+void qi_commit_give(struct qi_cpu *cpu, uint64_t pages);
+
+/*
+ * The usual end of a try of an operation: may it be tried again?  Called with nothing held.
+ * QUIRE_NO_MEMORY: after waiting for `need` frames, of the reserve too if it is urgent;
+ * QUIRE_WOULD_WAIT: after asking the host for `pages`.  False: *status is final.
+ */
+bool qi_try_again(struct quire *q, enum quire_status *status, uint32_t need, bool urgent,
+                  uint64_t pages);
 
 /* A range of a call: QUIRE_OK, or what is wrong with it. */
 enum quire_status qi_range_status(const struct quire *q, vaddr_t address, uint64_t length);

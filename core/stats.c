@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Counters, and what a walk finds: for tools, tests and people.
+ * Counters, and the names of statuses: for tools, tests and people.
  *
- * What has happened is counted where it happens (struct quire_stats in the manager).  What is
- * there now is not counted on the way but found by looking, because under shared tables no
- * exact count of one space's pages could be kept: a table changes for all its sharers at once
- * and has no list of them. A usage walk visits every table below the range, shared ones too,
- * once for this space.
+ * What has happened is counted where it happens, by the CPU on which it does (struct qi_cpu), so
+ * that counting shares no line of memory.  A frame can change its state on one CPU and change it
+ * back on another, and a promise can be made here and given up there: one CPU's figure means
+ * nothing, and may be below zero; the sum of all, modulo the width of the counter, is exact at an
+ * instant at which no call is in progress.  So the sum is taken with all calls stopped.
  *
- * Locks: the manager's.
+ * The sum of the tables' shares is counted nowhere, and found by a pass over all frame records.
+ *
+ * Locks: all calls stopped, so everything is read plainly.
  */
-#include "table.h"
+#include "pin.h"
 
 const char *quire_status_name(enum quire_status status)
 {
@@ -28,132 +30,65 @@ const char *quire_status_name(enum quire_status status)
         [QUIRE_NO_ADDRESSES] = "QUIRE_NO_ADDRESSES",
         [QUIRE_NO_MEMORY] = "QUIRE_NO_MEMORY",
         [QUIRE_TOO_MANY_SPACES] = "QUIRE_TOO_MANY_SPACES",
+        [QUIRE_NOT_COMMITTED] = "QUIRE_NOT_COMMITTED",
+        [QUIRE_GUARDED] = "QUIRE_GUARDED",
+        [QUIRE_NO_COMMIT] = "QUIRE_NO_COMMIT",
+        [QUIRE_COPY_LIMIT] = "QUIRE_COPY_LIMIT",
+        [QUIRE_WOULD_WAIT] = "QUIRE_WOULD_WAIT",
+        [QUIRE_TOO_MANY_PINS] = "QUIRE_TOO_MANY_PINS",
+        [QUIRE_BAD_PIN] = "QUIRE_BAD_PIN",
     };
     return (unsigned)status < QUIRE_STATUS_COUNT ? names[status] : "?";
 }
 
-void quire_stats(struct quire *q, struct quire_stats *out)
+/* The counters of all CPUs, number by number: struct quire_stats holds nothing else. */
+static void counters_add(struct quire_stats *sum, const struct quire_stats *of)
 {
-    manager_lock(q);
-    const struct qi_frames *f = &q->frames;
-    *out = q->stats;
-    out->spaces = q->live_spaces;
-    out->frames = f->added;
-    out->frames_free = f->free;
-    out->frames_data = f->by_state[QI_FRAME_DATA];
-    out->frames_table = f->by_state[QI_FRAME_TABLE] + f->by_state[QI_FRAME_DYING];
-    out->frames_side = f->by_state[QI_FRAME_SIDE];
-    out->frames_node = f->by_state[QI_FRAME_NODES];
-    out->frames_taken = f->by_state[QI_FRAME_TAKEN];
-    out->table_share_sum = 0;
+    _Static_assert(sizeof *sum % sizeof(uint64_t) == 0, "only 64-bit counters");
+    uint64_t *to = (uint64_t *)sum;
+    const uint64_t *from = (const uint64_t *)of;
+    for (size_t i = 0; i < sizeof *sum / sizeof(uint64_t); i++)
+        to[i] += from[i];
+}
+
+static uint64_t share_sum(const struct qi_frames *f)
+{
+    uint64_t sum = 0;
     for (uint32_t i = 0; i < f->count; i++)
         if (f->records[i].state == QI_FRAME_TABLE)
-            out->table_share_sum += f->records[i].share;
-    manager_unlock(q);
+            sum += f->records[i].share;
+    return sum;
 }
 
-/* A walk of the part of a space that one table covers. */
-struct visit {
-    struct quire *q;
-    struct quire_usage *usage;
-    vaddr_t low, high;
-};
-
-static void count_page(struct quire_usage *usage, enum qi_kind kind, bool exclusive)
+static void pins_count(const struct quire *q, struct quire_stats *out)
 {
-    switch (kind) {
-    case QI_ZERO: usage->pages_zero++; break;
-    case QI_OWN:
-    case QI_BARRED:
-        usage->pages_private += exclusive;
-        usage->pages_shared += !exclusive;
-        break;
-    case QI_BORROWED:
-    case QI_PROTOTYPE: usage->pages_shared++; break;
-    case QI_EMPTY:
-    case QI_BUSY:
-    case QI_TABLE:
-    case QI_HIDDEN: break;
+    for (uint32_t i = 0; i < q->max_pins; i++) {
+        out->pins += q->pins[i].pages > 0;
+        out->pages_pinned += q->pins[i].pages;
     }
 }
 
-static void visit_table(const struct visit *v, pfn_t table, unsigned level, vaddr_t base,
-                        bool exclusive)
+void quire_stats(struct quire *q, struct quire_stats *out)
 {
-    const entry_t *entries = table_entries(v->q, table);
-    unsigned count = table_count(level);
-    exclusive = exclusive && table_exclusive(v->q, table);
-    v->usage->tables_private += exclusive;
-    v->usage->tables_shared += !exclusive;
-    for (unsigned i = 0; i < count; i++) {
-        vaddr_t start = base + i * entry_span(level);
-        if (entries[i] == 0 || start >= v->high || start + entry_span(level) <= v->low)
-            continue;
-        if (level == 1)
-            count_page(v->usage, entry_kind(entries[i], 1), exclusive);
-        else
-            visit_table(v, entry_pfn(entries[i]), level - 1, start,
-                        exclusive && entry_present(entries[i]));
+    const struct qi_frames *f = &q->frames;
+    uint32_t by_state[QI_FRAME_STATES] = {0};
+    *out = (struct quire_stats){0};
+    qi_stop_all(q);
+    for (uint32_t i = 0; i < q->cpu_count; i++) {
+        counters_add(out, &q->cpus[i].stats);
+        for (unsigned s = 0; s < QI_FRAME_STATES; s++)
+            by_state[s] += q->cpus[i].by_state[s];
     }
-}
-
-void quire_space_usage(struct quire_space *space, vaddr_t low, vaddr_t high,
-                       struct quire_usage *out)
-{
-    struct quire *q = space->q;
-    manager_lock(q);
-    *out = (struct quire_usage){
-        .copies = space->copies, .reuses = space->reuses, .unshared = space->unshared};
-    struct visit v = {q, out, low, high};
-    visit_table(&v, space->root, QUIRE_LEVELS, 0, true);
-    manager_unlock(q);
-}
-
-static enum quire_page_kind page_kind(const struct qi_look *look)
-{
-    switch (entry_kind(look->entry, look->level)) {
-    case QI_ZERO: return QUIRE_PAGE_ZERO;
-    case QI_OWN:
-    case QI_BARRED: return look->exclusive ? QUIRE_PAGE_PRIVATE : QUIRE_PAGE_SHARED;
-    case QI_BORROWED:
-    case QI_PROTOTYPE: return QUIRE_PAGE_BORROWED;
-    case QI_EMPTY:
-    case QI_BUSY:
-    case QI_TABLE:
-    case QI_HIDDEN: break;
-    }
-    return QUIRE_PAGE_EMPTY;
-}
-
-void quire_page(struct quire_space *space, vaddr_t address, struct quire_page *out)
-{
-    struct quire *q = space->q;
-    *out = (struct quire_page){.kind = QUIRE_PAGE_EMPTY, .pfn = QI_NO_FRAME};
-    if (address >= q->high)
-        return;
-    manager_lock(q);
-    struct qi_look look = qi_table_look(space, address);
-    bool reachable = look.level == 1;
-    /* Below a hidden entry there are pages, which the region forbids for now. */
-    while (look.level > 1 && look.entry != 0) {
-        look.table = entry_pfn(look.entry);
-        look.level--;
-        look.exclusive = false;
-        look.entry = entry_load(&table_entries(q, look.table)[entry_index(address, look.level)]);
-    }
-    if (look.level == 1 && look.entry != 0) {
-        enum qi_kind kind = entry_kind(look.entry, 1);
-        entry_t named = look.entry; /* the entry that names the frame */
-        if (kind == QI_PROTOTYPE || kind == QI_BORROWED) {
-            home_t place = qi_entry_home(q, look.entry);
-            named = table_entries(q, home_table(place))[home_index(place)];
-        }
-        out->kind = page_kind(&look);
-        out->pfn = entry_pfn(named);
-        out->dirty = entry_dirty(look.entry) || entry_dirty(named);
-        out->readable = reachable && entry_present(look.entry);
-        out->writable = out->readable && look.open && (look.entry & ENTRY_WRITE);
-        out->executable = out->readable && entry_exec(look.entry);
-    }
-    manager_unlock(q);
+    out->committed = q->committed;
+    pins_count(q, out);
+    out->spaces = q->live_spaces;
+    out->frames = f->added;
+    out->table_share_sum = share_sum(f);
+    qi_go_all(q);
+    out->frames_free = by_state[QI_FRAME_FREE] + by_state[QI_FRAME_ZEROED];
+    out->frames_data = by_state[QI_FRAME_DATA];
+    out->frames_table = by_state[QI_FRAME_TABLE] + by_state[QI_FRAME_DYING];
+    out->frames_side = by_state[QI_FRAME_SIDE];
+    out->frames_node = by_state[QI_FRAME_NODES];
+    out->frames_taken = by_state[QI_FRAME_TAKEN];
 }

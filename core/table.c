@@ -39,7 +39,27 @@
  * pointer), new; and only then is the old table released (H4).  Copies below the busy entry are
  * seen by no machine until it is published, and need no flush of their own.
  *
- * Locks: the manager's, throughout.  Nothing here fails: frames were reserved by the caller.
+ * Many CPUs.  Tables are walked without locks: a table that leaves a tree keeps its content until
+ * every call that may be in it has ended (frame.c).  What a walk found exclusive stays so while the
+ * space is held, since the only ways to a second parent or a borrower are a fork, which holds the
+ * space exclusively, and an unshare, which is for tables that are not exclusive.  So a walk looks
+ * at the entry again after it has seen the child's counts: then the child was in the tree when they
+ * were true.  The other sharers may leave at any moment, though, and make a table exclusive that a
+ * call of this space has just begun to copy.  So whoever copies first makes the entry above busy,
+ * and only then looks at the counts: whoever sees the table become exclusive later sees busy too.
+ *
+ *   an entry of an exclusive table   changes under that table's lock, or is busy and its owner's
+ *   a shared or frozen table         does not change but for W, accessed and dirty bits; whoever
+ *                                    copies it has made the entry above it busy, so that no call
+ *                                    on the same space can thaw and write it meanwhile
+ *   its share                        shared word; the last step to 0 under the table's lock
+ *   its side frame and homes         under the table's lock
+ *
+ * Two that unshare one table at once both copy it, and it is left without parents: correct, and not
+ * worth an optimisation (H19).  No function here holds two table locks, so there is no order among
+ * them to keep.
+ *
+ * Nothing here fails: frames were reserved by the caller.
  */
 #include "table.h"
 
@@ -70,48 +90,79 @@ static inline unsigned next_with(const entry_t *entries, unsigned i, unsigned co
     return i;
 }
 
-struct qi_look qi_table_look(const struct quire_space *space, vaddr_t address)
+/* The root is the space's own, and no call is replacing it (which it began when it was not). */
+static bool root_exclusive(const struct quire_space *space, pfn_t root)
+{
+    return table_exclusive(space->q, root) &&
+           (qi_load(&space->root_busy) == 0 || QI_CANARY(QI_CANARY_ROOT_BUSY_IGNORED)) &&
+           qi_load(&space->root) == root;
+}
+
+/* The entry leads to another table than when it was `e`, or is busy: what was seen below is old. */
+static bool moved_on(const entry_t *slot, entry_t e)
+{
+    return ((entry_load(slot) ^ e) & (ENTRY_PAYLOAD_MASK | ENTRY_PRESENT)) != 0;
+}
+
+/* One walk; false: the tree changed under it in a way that matters. */
+static bool look_once(const struct quire_space *space, vaddr_t address, struct qi_look *look)
 {
     const struct quire *q = space->q;
-    pfn_t table = space->root;
-    entry_t open = ENTRY_WRITE;
-    bool exclusive = true;
+    pfn_t table = qi_load(&space->root);
+    bool exclusive = root_exclusive(space, table);
+    entry_t open = ENTRY_WRITE, e;
     unsigned level = QUIRE_LEVELS;
-    entry_t e;
     for (;;) {
-        exclusive &= table_exclusive(q, table);
-        e = entry_load(&table_entries(q, table)[entry_index(address, level)]);
+        const entry_t *slot = &table_entries(q, table)[entry_index(address, level)];
+        e = entry_load(slot);
         if (level == 1 || !entry_present(e))
             break;
         open &= e;
+        if (exclusive) {
+            exclusive = table_exclusive(q, entry_pfn(e));
+            if (exclusive && moved_on(slot, e))
+                return false;
+        }
         table = entry_pfn(e);
         level--;
     }
-    return (struct qi_look){e, table, level, exclusive, open != 0};
+    *look = (struct qi_look){e, table, level, exclusive, open != 0};
+    return true;
+}
+
+struct qi_look qi_table_look(const struct quire_space *space, vaddr_t address)
+{
+    struct qi_look look;
+    while (!look_once(space, address, &look))
+        ;
+    return look;
 }
 
 /* A table with one parent, whose entries are unknown (WANT_ANY: the caller writes all) or empty. */
-static pfn_t table_create(struct quire *q, unsigned level, enum qi_frame_want want)
+static pfn_t table_create(struct qi_cpu *cpu, unsigned level, enum qi_frame_want want)
 {
-    pfn_t pfn = qi_frame_alloc(&q->frames, QI_FRAME_TABLE, want, qi_frame_any_colour(&q->frames));
-    struct qi_frame *r = table_record(q, pfn);
+    pfn_t pfn = qi_frame_alloc(cpu, QI_FRAME_TABLE, want, qi_frame_any_colour(cpu));
+    struct qi_frame *r = table_record(cpu->q, pfn);
     r->level = (uint8_t)level;
     r->share = 1;
     return pfn;
 }
 
-pfn_t qi_table_create(struct quire *q, unsigned level)
+pfn_t qi_table_create(struct qi_cpu *cpu, unsigned level)
 {
-    return table_create(q, level, QI_WANT_ZEROED);
+    return table_create(cpu, level, QI_WANT_ZEROED);
 }
 
 /* ---- unsharing ----------------------------------------------------------------------------- */
 
-static pfn_t upper_unshare(struct quire *q, pfn_t table, unsigned level, bool hidden)
+QI_PASS static pfn_t upper_unshare(struct qi_cpu *cpu, pfn_t table, unsigned level, bool hidden)
 {
+    struct quire *q = cpu->q;
     entry_t *from = table_entries(q, table);
-    pfn_t copy = table_create(q, level, QI_WANT_ANY);
+    pfn_t copy = table_create(cpu, level, QI_WANT_ANY);
     entry_t *to = table_entries(q, copy);
+    struct qi_frame *r = table_record(q, table), *made = table_record(q, copy);
+    table_lock(cpu, table);
     memcpy(to, from, QUIRE_TABLE_ENTRIES * sizeof(entry_t));
     unsigned count = table_count(level);
     for (unsigned i = next_with(to, 0, count, ANY); i < count;
@@ -125,9 +176,11 @@ static pfn_t upper_unshare(struct quire *q, pfn_t table, unsigned level, bool hi
         }
         if (hidden)
             to[i] = entry_absent(QI_CODE_HIDDEN, entry_pfn(e), 0);
-        table_record(q, entry_pfn(e))->share++;
+        cpu_add(cpu, &table_record(q, entry_pfn(e))->share, 1);
     }
-    table_record(q, copy)->present = table_record(q, table)->present;
+    made->present = r->present;
+    made->pins = r->pins;
+    table_unlock(cpu, table);
     return copy;
 }
 
@@ -138,8 +191,8 @@ static pfn_t upper_unshare(struct quire *q, pfn_t table, unsigned level, bool hi
  * the bits of an owner.  What else a leaf holds is finished by qi_homes_change and
  * leaf_borrow_barred.
  */
-static uint32_t leaf_borrow(const entry_t *restrict from, entry_t *restrict to,
-                            struct qi_side *restrict side, bool add)
+QI_PASS static uint32_t leaf_borrow(const entry_t *restrict from, entry_t *restrict to,
+                                    struct qi_side *restrict side, bool add)
 {
     const entry_t owners = ENTRY_OWN | ENTRY_WRITE | ENTRY_DIRTY | ENTRY_FOLDED;
     uint32_t sum = 0;
@@ -163,21 +216,24 @@ static uint32_t leaf_borrow(const entry_t *restrict from, entry_t *restrict to,
     return sum;
 }
 
-/* The barred pages of a table that freezes are lent too, not present. */
-static void leaf_borrow_barred(pfn_t table, const entry_t *from, entry_t *to, struct qi_side *side)
+/* The barred pages of a table that freezes are lent too, not present; returns how many. */
+QI_PASS static uint32_t leaf_borrow_barred(pfn_t table, const entry_t *from, entry_t *to,
+                                           struct qi_side *side)
 {
+    uint32_t barred = 0;
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++)
         if (entry_kind(from[i], 1) == QI_BARRED) {
             to[i] = entry_absent(QI_CODE_PROTOTYPE, home_make(table, i), 0);
             side->uses[i]++;
+            barred++;
         }
+    return barred;
 }
 
 /* A leaf that was hidden comes back with what each region allows, and no more (H15). */
-static void leaf_unhide(struct quire_space *space, pfn_t table, vaddr_t base)
+static void leaf_unhide(struct qi_cpu *cpu, struct quire_space *space, pfn_t table, vaddr_t base)
 {
-    struct quire *q = space->q;
-    entry_t *entries = table_entries(q, table);
+    entry_t *entries = table_entries(cpu->q, table);
     const struct qi_region *region = NULL;
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
         entry_t e = entries[i];
@@ -193,55 +249,59 @@ static void leaf_unhide(struct quire_space *space, pfn_t table, vaddr_t base)
             continue;
         if (entry_kind(e, 1) == QI_ZERO) {
             entries[i] = 0;
-            table_record(q, table)->present--;
+            table_record(cpu->q, table)->present--;
             continue;
         }
-        entries[i] = qi_entry_unmap(q, e);
+        entries[i] = qi_entry_unmap(cpu, e);
     }
 }
 
-static pfn_t leaf_unshare(struct quire_space *space, pfn_t table, vaddr_t address, bool hidden)
+static pfn_t leaf_unshare(struct qi_gate *gate, pfn_t table, bool hidden)
 {
-    struct quire *q = space->q;
-    pfn_t copy = table_create(q, 1, QI_WANT_ANY);
-    struct qi_frame *r = table_record(q, table);
-    bool frozen = r->side != QI_NO_FRAME;
-    if (!frozen) {
-        r->side =
-            qi_frame_alloc(&q->frames, QI_FRAME_SIDE, QI_WANT_ANY, qi_frame_any_colour(&q->frames));
-    }
-    struct qi_side *side = table_side(q, r);
+    struct qi_cpu *cpu = gate->cpu;
+    struct quire *q = cpu->q;
+    pfn_t copy = table_create(cpu, 1, QI_WANT_ANY);
+    struct qi_frame *r = table_record(q, table), *made = table_record(q, copy);
     const entry_t *from = table_entries(q, table);
     entry_t *to = table_entries(q, copy);
-    QI_TOUCH(from, false);
-    uint64_t lent = leaf_borrow(from, to, side, frozen);
-    if (lent != r->present) {
-        uint32_t barred = qi_homes_change(q, from, r->present - (uint32_t)lent, 1);
-        if (barred > 0)
-            leaf_borrow_barred(table, from, to, side);
-        lent += barred;
+    table_lock(cpu, table);
+    bool frozen = r->side != QI_NO_FRAME;
+    if (!frozen) {
+        qi_store(&r->side,
+                 qi_frame_alloc(cpu, QI_FRAME_SIDE, QI_WANT_ANY, qi_frame_any_colour(cpu)));
+        gate->copies++;
     }
-    frame_record(&q->frames, r->side)->sum += lent;
-    qi_side_settle(q, r);
-    table_record(q, copy)->present = r->present;
+    struct qi_side *side = table_side(q, r);
+    QI_TOUCH(from, false);
+    uint32_t own = leaf_borrow(from, to, side, frozen);
+    uint32_t others = r->present - own;
+    uint32_t barred = others > 0 ? leaf_borrow_barred(table, from, to, side) : 0;
+    frame_record(&q->frames, r->side)->sum += own + barred;
+    qi_side_settle(cpu, r);
+    made->present = r->present;
+    made->pins = r->pins;
+    table_unlock(cpu, table);
+    if (others > barred)
+        qi_homes_take(cpu, from, others);
     if (hidden && !QI_CANARY(QI_CANARY_UNHIDE_IN_PLACE))
-        leaf_unhide(space, copy, table_base(address, 1));
+        leaf_unhide(cpu, gate->space, copy, table_base(gate->address, 1));
     return copy;
 }
 
 /* ---- push-down ----------------------------------------------------------------------------- */
 
-static void push_down(struct quire_space *space, pfn_t table, unsigned level, vaddr_t address)
+QI_PASS static void push_down(struct qi_gate *gate, pfn_t table, unsigned level)
 {
-    struct quire *q = space->q;
+    struct quire *q = gate->cpu->q;
     entry_t *entries = table_entries(q, table);
     entry_t grant = 0;
     if (level == 1) {
-        vaddr_t base = table_base(address, 1);
-        const struct qi_region *region = qi_region_find(space->regions, base);
+        vaddr_t base = table_base(gate->address, 1);
+        const struct qi_region *region = qi_region_find(gate->space->regions, base);
         if (region && (region->prot & QUIRE_WRITE) && region->end - base >= entry_span(2))
             grant = ENTRY_WRITE;
     }
+    QI_TOUCH(entries, true);
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
         entry_t e = entries[i];
         if (!entry_present(e))
@@ -252,136 +312,248 @@ static void push_down(struct quire_space *space, pfn_t table, unsigned level, va
         if (wanted != e)
             entry_store(&entries[i], wanted);
     }
-    q->stats.pushed_down++;
+    gate->cpu->stats.pushed_down++;
 }
 
 /* ---- the gate ------------------------------------------------------------------------------ */
 
+/* A copy of this leaf takes a side frame, or may when it comes to that. */
+static bool may_need_side(const struct quire *q, pfn_t leaf)
+{
+    return q->cpu_count > 1 || qi_load(&frame_record(&q->frames, leaf)->side) == QI_NO_FRAME;
+}
+
+/*
+ * Never too few, whatever other CPUs do meanwhile: what is exclusive stays so, what is shared can
+ * only become exclusive, and a leaf that is frozen now may have thawed by then.
+ */
 uint32_t qi_gate_need(const struct quire_space *space, vaddr_t address, unsigned level)
 {
     const struct quire *q = space->q;
-    pfn_t table = space->root;
-    bool copied = table_record(q, table)->share > 1;
+    pfn_t table = qi_load(&space->root);
+    bool copied = !root_exclusive(space, table);
     uint32_t need = copied;
     for (unsigned l = QUIRE_LEVELS; l > level; l--) {
-        entry_t e = entry_load(&table_entries(q, table)[entry_index(address, l)]);
+        const entry_t *slot = &table_entries(q, table)[entry_index(address, l)];
+        entry_t e = entry_load(slot);
         if (e == 0)
             return need + l - level;
         table = entry_pfn(e);
-        copied = copied || !entry_present(e) || !table_exclusive(q, table);
+        copied = copied || !entry_present(e) || !table_exclusive(q, table) || moved_on(slot, e);
         if (copied)
-            need += 1 + (l == 2 && table_record(q, table)->side == QI_NO_FRAME);
+            need += 1 + (l == 2 && may_need_side(q, table));
     }
     return need;
 }
 
 static pfn_t gate_unshare(struct qi_gate *gate, pfn_t table, unsigned level, bool hidden)
 {
-    struct quire_space *space = gate->space;
-    space->q->stats.unshared[level]++;
-    space->unshared++;
-    qi_trace(space, QUIRE_EVENT_UNSHARE, gate->address, level);
-    return level == 1 ? leaf_unshare(space, table, gate->address, hidden)
-                      : upper_unshare(space->q, table, level, hidden);
+    gate->cpu->stats.unshared[level]++;
+    gate->copies++;
+    qi_trace(gate->space, QUIRE_EVENT_UNSHARE, gate->address, level);
+    return level == 1 ? leaf_unshare(gate, table, hidden)
+                      : upper_unshare(gate->cpu, table, level, hidden);
+}
+
+/* The entry of the owned table leads to nothing: to a fresh table. */
+static pfn_t gate_create(struct qi_gate *gate, pfn_t table, entry_t *slot, unsigned level)
+{
+    pfn_t fresh = qi_table_create(gate->cpu, level - 1);
+    entry_store(slot, entry_table(fresh));
+    table_record(gate->cpu->q, table)->present++;
+    return fresh;
+}
+
+static void gate_own(struct qi_gate *gate, entry_t *slot, entry_t e, unsigned level)
+{
+    if (!QI_CANARY(QI_CANARY_NO_PUSH_DOWN))
+        push_down(gate, entry_pfn(e), level - 1);
+    entry_store(slot, e | ENTRY_WRITE);
+}
+
+static bool gate_owns(const struct qi_gate *gate, entry_t e)
+{
+    return entry_present(e) && table_exclusive(gate->cpu->q, entry_pfn(e));
+}
+
+/* A step within a copy that nobody else has seen: needs no lock, and no flush. */
+static pfn_t gate_child_copied(struct qi_gate *gate, pfn_t table, unsigned level)
+{
+    entry_t *slot = &table_entries(gate->cpu->q, table)[entry_index(gate->address, level)];
+    entry_t e = *slot;
+    if (e == 0)
+        return gate_create(gate, table, slot, level);
+    if (gate_owns(gate, e)) {
+        gate_own(gate, slot, e, level);
+        return entry_pfn(e);
+    }
+    pfn_t copy = gate_unshare(gate, entry_pfn(e), level - 1, !entry_present(e));
+    entry_store(slot, entry_table(copy));
+    qi_table_release(gate->cpu, entry_pfn(e));
+    return copy;
 }
 
 pfn_t qi_gate_child(struct qi_gate *gate, pfn_t table, unsigned level)
 {
-    struct quire *q = gate->space->q;
-    entry_t *slot = &table_entries(q, table)[entry_index(gate->address, level)];
+    struct qi_cpu *cpu = gate->cpu;
+    if (qi_gate_copied(gate))
+        return gate_child_copied(gate, table, level);
+    entry_t *slot = &table_entries(cpu->q, table)[entry_index(gate->address, level)];
     entry_t e = entry_load(slot);
+    if (entry_present(e) && (e & ENTRY_WRITE))
+        return entry_pfn(e); /* so it is exclusive */
+    table_lock(cpu, table);
+    e = entry_load(slot);
+    pfn_t child = e & ENTRY_BUSY ? QI_NO_FRAME : entry_pfn(e);
+    bool shared = false;
     if (e == 0) {
-        pfn_t fresh = qi_table_create(q, level - 1);
-        entry_store(slot, entry_table(fresh));
-        table_record(q, table)->present++;
-        return fresh;
+        child = gate_create(gate, table, slot, level);
+    } else if (!(e & ENTRY_BUSY) && !(entry_present(e) && (e & ENTRY_WRITE))) {
+        /* Busy first: once it is, nobody else takes the child for exclusive. */
+        entry_swap(slot, entry_to_busy(e));
+        shared = !gate_owns(gate, e);
+        if (!shared)
+            gate_own(gate, slot, e, level);
     }
-    pfn_t child = entry_pfn(e);
-    if (entry_present(e) && table_exclusive(q, child)) {
-        if (!(e & ENTRY_WRITE)) {
-            if (!QI_CANARY(QI_CANARY_NO_PUSH_DOWN))
-                push_down(gate->space, child, level - 1, gate->address);
-            entry_store(slot, e | ENTRY_WRITE);
-        }
+    table_unlock(cpu, table);
+    if (!shared)
         return child;
-    }
     pfn_t copy = gate_unshare(gate, child, level - 1, !entry_present(e));
-    if (gate->retired != QI_NO_FRAME) {
-        /* This table is a copy that no machine has seen: so is the entry, and nothing needs a
-         * flush. */
-        entry_store(slot, entry_table(copy));
-        qi_table_release(q, child);
-    } else {
-        gate->slot = slot;
-        gate->value = entry_table(copy);
-        gate->retired = child;
-        gate->flush = true;
-        entry_store(slot, entry_to_busy(e));
-    }
+    gate->slot = slot;
+    gate->value = entry_table(copy);
+    gate->retired = child;
+    gate->flush = true;
     return copy;
 }
 
-pfn_t qi_gate_open(struct qi_gate *gate, struct quire_space *space, vaddr_t address, unsigned level)
+/* The root is to be replaced: only one call at a time may.  *root is what it is now. */
+static bool root_arrest(struct qi_gate *gate, pfn_t *root, bool *shared)
 {
-    pfn_t table = space->root;
-    qi_gate_begin(gate, space, address);
-    if (table_record(space->q, table)->share > 1) {
+    struct quire_space *space = gate->space;
+    lock_take(gate->cpu, &space->root_lock, QI_RANK_TABLE);
+    bool free = qi_load(&space->root_busy) == 0;
+    *root = qi_load(&space->root);
+    if (free) {
+        qi_swap(&space->root_busy, 1u);
+        *shared = !table_exclusive(gate->cpu->q, *root);
+        if (!*shared)
+            qi_store(&space->root_busy, 0u);
+    }
+    lock_drop(gate->cpu, &space->root_lock, QI_RANK_TABLE);
+    return free;
+}
+
+pfn_t qi_gate_open(struct qi_gate *gate, unsigned level)
+{
+    struct quire_space *space = gate->space;
+    pfn_t table = qi_load(&space->root);
+    bool shared = !root_exclusive(space, table);
+    if (shared && !root_arrest(gate, &table, &shared))
+        return QI_NO_FRAME;
+    if (shared) {
         gate->retired = table;
         gate->root = table = gate_unshare(gate, table, QUIRE_LEVELS, false);
         gate->flush = true;
     }
-    for (unsigned l = QUIRE_LEVELS; l > level; l--)
+    for (unsigned l = QUIRE_LEVELS; l > level && table != QI_NO_FRAME; l--)
         table = qi_gate_child(gate, table, l);
     return table;
 }
 
+static bool table_leave(struct qi_cpu *cpu, pfn_t table);
+static void leaf_drop(struct qi_cpu *cpu, pfn_t table);
+static void drop_later(struct qi_cpu *cpu, pfn_t table);
+
 void qi_gate_close(struct qi_gate *gate)
 {
-    struct quire *q = gate->space->q;
-    bool tables = gate->retired != QI_NO_FRAME;
-    if (gate->flush && !(tables && QI_CANARY(QI_CANARY_NO_TABLE_FLUSH))) {
+    struct qi_cpu *cpu = gate->cpu;
+    struct quire *q = cpu->q;
+    struct quire_space *space = gate->space;
+    bool copied = qi_gate_copied(gate);
+    if (copied && QI_CANARY(QI_CANARY_RELEASE_BEFORE_FLUSH))
+        qi_table_release(cpu, gate->retired);
+    if (gate->flush && !(copied && QI_CANARY(QI_CANARY_NO_TABLE_FLUSH))) {
         if (gate->root != QI_NO_FRAME)
-            mmu_flush_space(q->machine, gate->space, gate->root);
+            mmu_flush_space(q->machine, space, gate->root);
         else
-            mmu_flush_page(q->machine, gate->space, gate->address);
+            mmu_flush_page(q->machine, space, gate->address);
     }
-    if (gate->root != QI_NO_FRAME)
-        gate->space->root = gate->root;
+    if (gate->root != QI_NO_FRAME) {
+        lock_take(cpu, &space->root_lock, QI_RANK_TABLE);
+        qi_store(&space->root, gate->root);
+        qi_store(&space->root_busy, 0u);
+        lock_drop(cpu, &space->root_lock, QI_RANK_TABLE);
+    }
     if (gate->slot)
         entry_store(gate->slot, gate->value);
-    if (!tables)
+    if (!copied || QI_CANARY(QI_CANARY_RELEASE_BEFORE_FLUSH) || !table_leave(cpu, gate->retired))
         return;
-    bool leaf = table_record(q, gate->retired)->level == 1;
-    qi_table_release(q, gate->retired);
     /* The last to leave a frozen leaf may be the last user of what it borrowed: settle that now. */
-    if (leaf && q->drop_list == gate->retired)
-        qi_table_drop_slice(q);
+    if (table_record(q, gate->retired)->level == 1)
+        leaf_drop(cpu, gate->retired);
+    else
+        drop_later(cpu, gate->retired);
 }
 
 /* ---- releasing ----------------------------------------------------------------------------- */
 
-void qi_table_release(struct quire *q, pfn_t table)
+/* One parent fewer, if it is not the last one; false: it is. */
+static inline bool share_lower(struct qi_cpu *cpu, struct qi_frame *r)
 {
-    struct qi_frame *r = table_record(q, table);
-    qi_assert(r->share > 0);
-    if (--r->share > 0)
-        return;
-    qi_frame_set_state(&q->frames, table, QI_FRAME_DYING);
-    r->next = q->drop_list;
-    q->drop_list = table;
+    uint32_t share = qi_load(&r->share);
+    while (share > 1)
+        if (cpu_change(cpu, &r->share, &share, share - 1))
+            return true;
+    return false;
 }
 
-static void upper_drop(struct quire *q, pfn_t table)
+/* One parent fewer; true: it was the last, and the table is DYING and the caller's. */
+static bool table_leave(struct qi_cpu *cpu, pfn_t table)
 {
-    const entry_t *entries = table_entries(q, table);
-    unsigned count = table_count(table_record(q, table)->level);
+    struct qi_frame *r = table_record(cpu->q, table);
+    uint32_t share;
+    if (share_lower(cpu, r))
+        return false;
+    table_lock(cpu, table);
+    /* Dying before it has no parents: at no time does it look like a prototype table. */
+    if (qi_load(&r->share) == 1)
+        qi_frame_set_state(cpu, table, QI_FRAME_DYING);
+    share = qi_add(&r->share, UINT32_MAX);
+    qi_assert(share > 0);
+    table_unlock(cpu, table);
+    return share == 1;
+}
+
+static void drop_later(struct qi_cpu *cpu, pfn_t table)
+{
+    struct quire *q = cpu->q;
+    lock_take(cpu, &q->lock, QI_RANK_LIST);
+    table_record(q, table)->next = q->drop_list;
+    qi_store(&q->drop_list, table);
+    lock_drop(cpu, &q->lock, QI_RANK_LIST);
+}
+
+void qi_table_release(struct qi_cpu *cpu, pfn_t table)
+{
+    if (table_leave(cpu, table))
+        drop_later(cpu, table);
+}
+
+static void upper_drop(struct qi_cpu *cpu, pfn_t table)
+{
+    const entry_t *entries = table_entries(cpu->q, table);
+    unsigned count = table_count(table_record(cpu->q, table)->level);
     for (unsigned i = next_with(entries, 0, count, ANY); i < count;
-         i = next_with(entries, i + 1, count, ANY))
-        qi_table_release(q, entry_pfn(entries[i]));
-    qi_frame_free(&q->frames, table);
+         i = next_with(entries, i, count, ANY))
+        do {
+            entry_t e = entries[i];
+            if (e != 0 && !share_lower(cpu, table_record(cpu->q, entry_pfn(e))))
+                qi_table_release(cpu, entry_pfn(e));
+        } while (++i % 8 != 0 && i < count);
+    qi_frame_free(cpu, table);
 }
 
-static uint32_t leaf_count_own(const entry_t *entries)
+QI_PASS static uint32_t leaf_count_own(const entry_t *entries)
 {
     uint32_t own = 0;
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++)
@@ -389,61 +561,69 @@ static uint32_t leaf_count_own(const entry_t *entries)
     return own;
 }
 
-/* Free the pages that are at home in a dying leaf and that nobody uses; returns how many stay. */
-static uint32_t leaf_free_homes(struct quire *q, pfn_t table, enum qi_kind kind, entry_t mask)
+/* What stays of a leaf without parents when it has given back what it borrowed; returns how much.
+ */
+static uint32_t leaf_keep_homes(struct qi_cpu *cpu, const struct qi_frame *r, entry_t *entries)
 {
-    struct qi_frame *r = table_record(q, table);
-    entry_t *entries = table_entries(q, table);
+    const struct qi_side *side =
+        r->side == QI_NO_FRAME ? NULL : frame_memory(&cpu->q->frames, r->side);
     uint32_t kept = 0;
-    for (unsigned i = next_with(entries, 0, QUIRE_TABLE_ENTRIES, mask); i < QUIRE_TABLE_ENTRIES;
-         i = next_with(entries, i + 1, QUIRE_TABLE_ENTRIES, mask)) {
-        if (entry_kind(entries[i], 1) != kind)
-            continue;
-        if (r->side != QI_NO_FRAME && table_side(q, r)->uses[i] > 0) {
+    for (unsigned i = next_with(entries, 0, QUIRE_TABLE_ENTRIES, ANY); i < QUIRE_TABLE_ENTRIES;
+         i = next_with(entries, i + 1, QUIRE_TABLE_ENTRIES, ANY)) {
+        enum qi_kind kind = entry_kind(entries[i], 1);
+        bool home = kind == QI_OWN || kind == QI_BARRED;
+        if (home && side && side->uses[i] > 0) {
             kept++;
             continue;
         }
-        qi_frame_free(&q->frames, entry_pfn(entries[i]));
+        if (home)
+            qi_page_release(cpu, entry_pfn(entries[i]));
         entry_store(&entries[i], 0);
     }
     return kept;
 }
 
-/* The last parent has gone: keep the homes that others use, and nothing else (H5, D3). */
-static void leaf_drop(struct quire *q, pfn_t table)
+/*
+ * The last parent has gone: keep the homes that others use, and nothing else (H5, D3).  Others may
+ * meanwhile give back or take such homes, under the table's lock; what the table borrows is nobody
+ * else's business any more.
+ */
+static void leaf_drop(struct qi_cpu *cpu, pfn_t table)
 {
+    struct quire *q = cpu->q;
     struct qi_frame *r = table_record(q, table);
     entry_t *entries = table_entries(q, table);
-    uint32_t own = leaf_count_own(entries);
-    uint32_t others = r->present - own;
-    uint32_t kept = own > 0 ? leaf_free_homes(q, table, QI_OWN, ENTRY_OWN) : 0;
-    if (others > 0 && !(kept > 0 && QI_CANARY(QI_CANARY_DEAD_TABLE_BORROWS)) &&
-        qi_homes_change(q, entries, others, -1) > 0)
-        kept += leaf_free_homes(q, table, QI_BARRED, ANY);
+    table_lock(cpu, table);
+    uint32_t others = r->present - leaf_count_own(entries);
+    bool keeps = r->side != QI_NO_FRAME;
+    table_unlock(cpu, table);
+    if (others > 0 && !(keeps && QI_CANARY(QI_CANARY_DEAD_TABLE_BORROWS)))
+        qi_homes_give(cpu, entries, others);
+    table_lock(cpu, table);
+    uint32_t kept = leaf_keep_homes(cpu, r, entries);
     r->present = (uint16_t)kept;
-    if (kept == 0) {
-        qi_frame_free(&q->frames, table);
-        return;
-    }
-    for (unsigned i = 0; others > 0 && i < QUIRE_TABLE_ENTRIES; i++) {
-        enum qi_kind kind = entry_kind(entries[i], 1);
-        if (kind != QI_EMPTY && kind != QI_OWN && kind != QI_BARRED)
-            entry_store(&entries[i], 0);
-    }
-    qi_frame_set_state(&q->frames, table, QI_FRAME_TABLE);
+    if (kept > 0)
+        qi_frame_set_state(cpu, table, QI_FRAME_TABLE);
+    table_unlock(cpu, table);
+    if (kept == 0)
+        qi_frame_free(cpu, table);
 }
 
-bool qi_table_drop_slice(struct quire *q)
+bool qi_table_drop_slice(struct qi_cpu *cpu)
 {
+    struct quire *q = cpu->q;
+    lock_take(cpu, &q->lock, QI_RANK_LIST);
     pfn_t table = q->drop_list;
+    if (table != QI_NO_FRAME)
+        qi_store(&q->drop_list, table_record(q, table)->next);
+    lock_drop(cpu, &q->lock, QI_RANK_LIST);
     if (table == QI_NO_FRAME)
         return false;
     struct qi_frame *r = table_record(q, table);
-    q->drop_list = r->next;
     r->next = QI_NO_FRAME;
     if (r->level > 1)
-        upper_drop(q, table);
+        upper_drop(cpu, table);
     else
-        leaf_drop(q, table);
-    return q->drop_list != QI_NO_FRAME;
+        leaf_drop(cpu, table);
+    return qi_load(&q->drop_list) != QI_NO_FRAME;
 }

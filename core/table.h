@@ -19,6 +19,12 @@ struct qi_side {
 _Static_assert(sizeof(struct qi_side) <= QUIRE_PAGE_SIZE, "the counts fit one frame");
 _Static_assert(QUIRE_TABLE_ENTRIES * sizeof(entry_t) <= QUIRE_PAGE_SIZE, "a table fits one frame");
 
+/*
+ * A pass over whole tables reads and writes plainly.  That is right where nobody changes what it
+ * looks at but for accessed bits; a race detector that looks at words can not know.
+ */
+#define QI_PASS __attribute__((no_sanitize("thread")))
+
 /* How many entries of a table of `level` belong to the space: the machine keeps some of a root's.
  */
 static inline unsigned table_count(unsigned level)
@@ -32,29 +38,42 @@ static inline entry_t *table_entries(const struct quire *q, pfn_t table)
 static inline struct qi_frame *table_record(const struct quire *q, pfn_t table)
 {
     struct qi_frame *r = frame_record(&q->frames, table);
-    qi_check(r->state == QI_FRAME_TABLE || r->state == QI_FRAME_DYING);
+    qi_check((1u << frame_state(r)) & (1u << QI_FRAME_TABLE | 1u << QI_FRAME_DYING));
     return r;
 }
 static inline struct qi_side *table_side(const struct quire *q, const struct qi_frame *table)
 {
     return frame_memory(&q->frames, table->side);
 }
-/* One parent, and no other table borrows from it.  The fact that allows writing in place, for this
- * level. */
+/*
+ * One parent, and no other table borrows from it.  The fact that allows writing in place, for this
+ * level.  It stays true while the space is held, if the table is part of its tree and all that
+ * stands above is exclusive too.  The table may have left the tree when this is asked.
+ */
 static inline bool table_exclusive(const struct quire *q, pfn_t table)
 {
-    const struct qi_frame *r = table_record(q, table);
-    return r->share == 1 && (r->side == QI_NO_FRAME || QI_CANARY(QI_CANARY_FROZEN_IS_EXCLUSIVE));
+    const struct qi_frame *r = frame_record(&q->frames, table);
+    return qi_load_now(&r->share) == 1 &&
+           (qi_load(&r->side) == QI_NO_FRAME || QI_CANARY(QI_CANARY_FROZEN_IS_EXCLUSIVE));
+}
+static inline void table_lock(struct qi_cpu *cpu, pfn_t table)
+{
+    lock_take(cpu, &table_record(cpu->q, table)->lock, QI_RANK_TABLE);
+}
+static inline void table_unlock(struct qi_cpu *cpu, pfn_t table)
+{
+    lock_drop(cpu, &table_record(cpu->q, table)->lock, QI_RANK_TABLE);
 }
 
 /* What the tree holds for one address, without changing anything. */
 struct qi_look {
-    entry_t entry;  /* the leaf entry; or the empty or hidden entry where the walk ended */
+    entry_t entry;  /* the leaf entry; or the empty, hidden or busy entry where the walk ended */
     pfn_t table;    /* the table it is in */
     unsigned level; /* of that table: 1 if the walk reached the leaf */
     bool exclusive; /* every table on the path is */
     bool open;      /* every upper entry on the path has W: the gate has nothing to do */
 };
+/* The space is held, or nobody else knows it. */
 struct qi_look qi_table_look(const struct quire_space *space, vaddr_t address);
 
 /*
@@ -68,80 +87,88 @@ struct qi_look qi_table_look(const struct quire_space *space, vaddr_t address);
  *   qi_gate_close  one flush for all of it; the new tables are published; the old is released
  */
 struct qi_gate {
+    struct qi_cpu *cpu;
     struct quire_space *space;
     vaddr_t address;
     entry_t *slot; /* busy, to become `value` after the flush; null: none */
     entry_t value;
-    pfn_t root;    /* a new root to be published; QI_NO_FRAME: none */
-    pfn_t retired; /* the table that was left; QI_NO_FRAME: none */
-    bool flush;    /* something on the path of `address` was made busy */
+    pfn_t root;      /* a new root to be published; QI_NO_FRAME: none */
+    pfn_t retired;   /* the table that was left; QI_NO_FRAME: none */
+    bool flush;      /* something on the path of `address` was made busy */
+    uint32_t copies; /* frames that went into copies of tables */
 };
 uint32_t qi_gate_need(const struct quire_space *space, vaddr_t address, unsigned level);
-/* Returns the owned table. */
-pfn_t qi_gate_open(struct qi_gate *gate, struct quire_space *space, vaddr_t address,
-                   unsigned level);
 /* A gate at which nothing has happened yet. */
-static inline void qi_gate_begin(struct qi_gate *gate, struct quire_space *space, vaddr_t address)
+static inline void qi_gate_begin(struct qi_gate *gate, struct qi_cpu *cpu,
+                                 struct quire_space *space, vaddr_t address)
 {
-    *gate = (struct qi_gate){
-        .space = space, .address = address, .root = QI_NO_FRAME, .retired = QI_NO_FRAME};
+    *gate = (struct qi_gate){.cpu = cpu,
+                             .space = space,
+                             .address = address,
+                             .root = QI_NO_FRAME,
+                             .retired = QI_NO_FRAME};
 }
-/* The same for a leaf that was just looked at: most often it is the space's own already. */
-static inline pfn_t qi_gate_open_leaf(struct qi_gate *gate, struct quire_space *space,
-                                      vaddr_t address, const struct qi_look *look)
-{
-    if (look->level > 1 || !look->open || !look->exclusive)
-        return qi_gate_open(gate, space, address, 1);
-    qi_gate_begin(gate, space, address);
-    return look->table;
-}
+/*
+ * Returns the owned table; QI_NO_FRAME: another call is changing an entry of the path, and the gate
+ * is as it was (not if the space is held exclusively).
+ */
+pfn_t qi_gate_open(struct qi_gate *gate, unsigned level);
 /* One step of it: the child that covers gate->address below the owned table `table` of `level`. */
 pfn_t qi_gate_child(struct qi_gate *gate, pfn_t table, unsigned level);
+/* Is the table that the gate led to a copy, which nobody else sees before the gate is closed? */
+static inline bool qi_gate_copied(const struct qi_gate *gate)
+{
+    return gate->retired != QI_NO_FRAME;
+}
 void qi_gate_close(struct qi_gate *gate);
 
 /* A fresh empty table with one parent. */
-pfn_t qi_table_create(struct quire *q, unsigned level);
+pfn_t qi_table_create(struct qi_cpu *cpu, unsigned level);
 /* One parent fewer, after the flush.  The last one puts the table on the drop list. */
-void qi_table_release(struct quire *q, pfn_t table);
+void qi_table_release(struct qi_cpu *cpu, pfn_t table);
 /* Tear down one dying table; true: there are more. */
-bool qi_table_drop_slice(struct quire *q);
+bool qi_table_drop_slice(struct qi_cpu *cpu);
 
-/* ---- homes: see home.c --------------------------------------------------------------------- */
+/* ---- homes: see home.c; none of these is called with a table lock held --------------------- */
 
 /*
- * Add `step`, 1 or -1, to the counts of the homes of all entries that a leaf borrows, valid or
- * not. `others` is the number of its entries that are neither empty nor own.  With -1, after
- * the flush: pages that nobody uses and whose table has no parents are freed.  Returns how many
- * entries are barred.
+ * Count the homes of all entries that a leaf borrows once more, for a copy of it.  `others` is the
+ * number of its entries that are neither empty nor own.
  */
-uint32_t qi_homes_change(struct quire *q, const entry_t *entries, uint32_t others, int32_t step);
+void qi_homes_take(struct qi_cpu *cpu, const entry_t *entries, uint32_t others);
+/*
+ * The opposite for a leaf without parents, whose borrowed entries become empty.  Pages that nobody
+ * uses, and whose table has no parents, are freed.
+ */
+void qi_homes_give(struct qi_cpu *cpu, entry_t *entries, uint32_t others);
 /* One entry fewer that has its home at `home`, after the flush; `mapped`: it was a valid one. */
-void qi_home_drop(struct quire *q, home_t home, bool mapped);
+void qi_home_give(struct qi_cpu *cpu, home_t home, bool mapped);
 
-/* The home that a borrowed or prototype entry names, and the frame that a home names. */
+/* The home that a borrowed or prototype entry names. */
 static inline home_t qi_entry_home(const struct quire *q, entry_t e)
 {
-    return entry_present(e) ? frame_record(&q->frames, entry_pfn(e))->home : entry_payload(e);
+    return entry_present(e) ? qi_load(&frame_record(&q->frames, entry_pfn(e))->home)
+                            : entry_payload(e);
 }
+/* The frame that a home names. */
 pfn_t qi_home_page(const struct quire *q, home_t home);
-/* A use of the home became a valid entry. */
-void qi_home_mapped(struct quire *q, home_t home);
+/* A use of the home became a valid entry; returns its frame. */
+pfn_t qi_home_map(struct qi_cpu *cpu, home_t home);
 /* A borrowed entry becomes a prototype entry of the same home, which is returned.  After the flush.
  */
-entry_t qi_entry_unmap(struct quire *q, entry_t e);
-/* The sum of a table's side frame may have fallen to 0: then the frame goes. */
-void qi_side_settle(struct quire *q, struct qi_frame *table);
+entry_t qi_entry_unmap(struct qi_cpu *cpu, entry_t e);
+/* The sum of a table's side frame may have fallen to 0: then the frame goes.  Table locked. */
+void qi_side_settle(struct qi_cpu *cpu, struct qi_frame *table);
 /* Give back what a removed leaf entry named, after the flush: its frame, or its use of a home. */
-void qi_entry_release(struct quire *q, entry_t e);
-/* The entry at `home` has one user, and no space walks its table: it may move there. */
-static inline bool qi_home_movable(const struct quire *q, home_t home)
-{
-    const struct qi_frame *lender = table_record(q, home_table(home));
-    if (lender->share != 0 && !QI_CANARY(QI_CANARY_REUSE_IGNORES_SHARE))
-        return false;
-    return table_side(q, lender)->uses[home_index(home)] == 1;
-}
-/* Take the page out of a movable home, which becomes empty; returns its frame, without a home. */
-pfn_t qi_home_move(struct quire *q, home_t home);
+void qi_entry_release(struct qi_cpu *cpu, entry_t e);
+/*
+ * Has the page at `home` one user, and no space walks its table?  Asked by that user it can become
+ * true at any time, but not false.  Anybody else must expect that the table has gone: then it may
+ * say anything, and the entry that led there is not borrowed any more.
+ */
+bool qi_home_movable(const struct quire *q, home_t home);
+/* If so: the home becomes empty, and its frame, which is returned, needs a new one.  Else
+ * QI_NO_FRAME. */
+pfn_t qi_home_move(struct qi_cpu *cpu, home_t home);
 
 #endif

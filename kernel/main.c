@@ -21,6 +21,13 @@ static bool quiet, check_at_end, conformance;
 
 /* ---- what quire asks ------------------------------------------------------------------------- */
 
+/* One processor. */
+uint32_t host_cpu(void *host)
+{
+    (void)host;
+    return 0;
+}
+
 /* Nothing here can be paged out; when a fault gets no frame, somebody dies of it (victim.c). */
 bool host_need_frames(void *host, uint32_t frames)
 {
@@ -29,16 +36,20 @@ bool host_need_frames(void *host, uint32_t frames)
     return false;
 }
 
-void host_wait(void *host, const uint32_t *key)
+/* Memory is promised without a limit. */
+bool host_need_commit(void *host, uint64_t pages)
 {
     (void)host;
-    (void)key;
+    (void)pages;
+    return false;
 }
 
-void host_wake(void *host, const uint32_t *key)
+/* Kernel code is not preempted, so one call at a time is in quire. */
+void host_wait(void *host, const void *key)
 {
     (void)host;
     (void)key;
+    panic("quire waits for another processor");
 }
 
 void host_report(void *host, const char *line)

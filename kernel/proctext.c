@@ -179,16 +179,16 @@ static void print_spaces(struct text *text, const struct proc *p)
     struct quire_usage u;
 
     (void)p;
-    text_print(text, "%5s %-15s %8s %8s %8s %7s %7s %8s %8s %8s\n", "pid", "name", "private",
-               "shared", "zero", "tables", "shared", "copies", "reuses", "unshared");
+    text_print(text, "%5s %-15s %8s %8s %8s %7s %7s\n", "pid", "name", "private", "shared", "zero",
+               "tables", "shared");
     for (struct proc *each = proc_next(NULL); each != NULL; each = proc_next(each)) {
         if (each->mm == NULL) {
             continue;
         }
         quire_space_usage(each->mm->space, 0, USER_END, &u);
-        text_print(text, "%5d %-15s %8lu %8lu %8lu %7lu %7lu %8lu %8lu %8lu\n", each->pid,
-                   each->name, u.pages_private, u.pages_shared, u.pages_zero, u.tables_private,
-                   u.tables_shared, u.copies, u.reuses, u.unshared);
+        text_print(text, "%5d %-15s %8lu %8lu %8lu %7lu %7lu\n", each->pid, each->name,
+                   u.pages_private, u.pages_shared, u.pages_zero, u.tables_private,
+                   u.tables_shared);
     }
 }
 
@@ -260,7 +260,7 @@ static const char *region_name(const struct mm *mm, const struct quire_region *r
 
 static void print_maps(struct text *text, const struct proc *p)
 {
-    struct quire_region r = {0, 0, 0};
+    struct quire_region r = {.end = 0};
 
     while (p->mm != NULL && quire_query(p->mm->space, r.end, &r) == QUIRE_OK) {
         const char *name = region_name(p->mm, &r);
@@ -280,7 +280,7 @@ static void print_maps(struct text *text, const struct proc *p)
 /* Pages in memory; *mapped is how many the regions span. */
 static uint64_t resident(const struct proc *p, uint64_t *mapped)
 {
-    struct quire_region r = {0, 0, 0};
+    struct quire_region r = {.end = 0};
     struct quire_usage u;
 
     *mapped = 0;
@@ -415,7 +415,7 @@ static void print_kinds(struct text *text, struct quire_space *space, const stru
 
 static void print_space(struct text *text, const struct proc *p)
 {
-    struct quire_region r = {0, 0, 0};
+    struct quire_region r = {.end = 0};
     struct quire_usage u;
 
     if (p->mm == NULL) {
@@ -431,8 +431,6 @@ static void print_space(struct text *text, const struct proc *p)
     }
     quire_space_usage(p->mm->space, 0, USER_END, &u);
     text_print(text, "tables private %lu shared %lu\n", u.tables_private, u.tables_shared);
-    text_print(text, "since it was made: copies %lu reuses %lu unshared %lu\n", u.copies, u.reuses,
-               u.unshared);
 }
 
 long proc_link_copy(const char *text, char *to, size_t size)

@@ -36,12 +36,19 @@ static long mm_error(enum quire_status status)
     case QUIRE_NO_ADDRESSES:
     case QUIRE_NO_MEMORY:
     case QUIRE_TOO_MANY_SPACES:
+    case QUIRE_TOO_MANY_PINS:
+    case QUIRE_NO_COMMIT:
+    case QUIRE_COPY_LIMIT:
+    case QUIRE_NOT_COMMITTED:
+    case QUIRE_GUARDED:
     case QUIRE_PROTECTED: return -ENOMEM;
+    case QUIRE_WOULD_WAIT: return -EAGAIN;
     case QUIRE_MISALIGNED:
     case QUIRE_ZERO_LENGTH:
     case QUIRE_WRAPS:
     case QUIRE_BAD_FLAGS:
     case QUIRE_BAD_CONFIG:
+    case QUIRE_BAD_PIN:
     case QUIRE_STATUS_COUNT:
     default: return -EINVAL;
     }

@@ -8,6 +8,14 @@
 #include <quire/quire.h>
 
 /*
+ * The CPU, or thread, that is calling: a number below config.cpus.  Two calls that are in progress
+ * at once should get different ones; if they do not, one waits for the other, and all is still
+ * right.  Asked at the start of a call, and again after every wait.  Never called while config.cpus
+ * is 1.
+ */
+uint32_t host_cpu(void *host);
+
+/*
  * An operation needs `frames` free frames together and they are not there.  Called with nothing
  * held: the host may destroy spaces (not the one whose call is waiting), give frames back, or sleep
  * until something else did. True: try again. False: nothing can be freed; the operation returns
@@ -15,16 +23,23 @@
  */
 bool host_need_frames(void *host, uint32_t frames);
 
+/*
+ * An operation wants to promise `pages` more pages than config.commit_limit allows.  Called with
+ * nothing held.  True: something was given up, try again.  False: the operation returns
+ * QUIRE_NO_COMMIT.
+ */
+bool host_need_commit(void *host, uint64_t pages);
+
 /* Between two slices of a long operation, with nothing held: let others run.  May do nothing. */
 void host_yield(void *host);
 
 /*
- * The lock word at `key` was seen held.  Return when it may have changed (spin, or sleep until
- * host_wake with this key).  While waiting, go on taking flush requests of other CPUs.  Never
- * called on one CPU unless the host lets another thread run while a quire call is in progress.
+ * The word at `key` was seen to be another CPU's for the moment.  Return when it may have changed:
+ * after a pause, or after letting another thread run; too early is harmless.  Whoever holds a word
+ * neither sleeps nor waits for memory or a device, so the wait is short.  While waiting, go on
+ * taking flush requests of other CPUs.  Never called while one CPU at a time is in quire.
  */
-void host_wait(void *host, const uint32_t *key);
-void host_wake(void *host, const uint32_t *key);
+void host_wait(void *host, const void *key);
 
 /* One finding of quire_check, as one line of text without an end of line. */
 void host_report(void *host, const char *line);

@@ -7,10 +7,11 @@
  * (what the machine walks).  Fork shares the tree; the first write below a shared table copies
  * what that write needs and nothing else.
  *
- * Every function may be called from any CPU.  Unless its comment says otherwise it takes the
- * manager's lock, does not wait, and on any status but QUIRE_OK has changed nothing that a
- * program in the space could see.  "May wait" means that host_need_frames or host_yield can be
- * called, with no lock held.
+ * Every function may be called from any CPU.  A call on a space holds it *shared* (faults, copies,
+ * pins: many at once) or *exclusively* (what changes regions, fork, destroy); its comment says
+ * which if it is not the latter.  On any status but QUIRE_OK nothing has changed that a program in
+ * the space could see.  "May wait" means that host_need_frames, host_need_commit or host_yield can
+ * be called, with nothing held; host_wait, for another CPU to leave a word, can be called by all.
  *
  * All addresses and lengths are in bytes; a range is [address, address + length).
  */
@@ -63,6 +64,13 @@ enum quire_status {
     QUIRE_NO_ADDRESSES, /* no gap of that length between the regions */
     QUIRE_NO_MEMORY,    /* too few free frames, and the host says nothing can be freed */
     QUIRE_TOO_MANY_SPACES, /* config max_spaces are live */
+    QUIRE_NOT_COMMITTED,   /* addresses are reserved there, but no memory (for a kernel: SIGSEGV) */
+    QUIRE_GUARDED,         /* a guard page (for a kernel: SIGSEGV, SEGV_ACCERR) */
+    QUIRE_NO_COMMIT,       /* config commit_limit, or the limit of the space, would be passed */
+    QUIRE_COPY_LIMIT,      /* the space may not have more copies (quire_space_limit) */
+    QUIRE_WOULD_WAIT,      /* QUIRE_NO_WAIT was asked, and the call would have to wait for memory */
+    QUIRE_TOO_MANY_PINS,   /* config max_pins handles are live, or `capacity` runs are too few */
+    QUIRE_BAD_PIN,         /* the handle is not live: never pinned, or unpinned already */
     QUIRE_STATUS_COUNT
 };
 
@@ -76,6 +84,11 @@ enum {
     QUIRE_READ = 1,
     QUIRE_WRITE = 2,
     QUIRE_EXEC = 4,
+};
+/* With the kind of an access. */
+enum {
+    QUIRE_NO_WAIT = 16, /* QUIRE_WOULD_WAIT instead of waiting for memory */
+    QUIRE_FORCE = 32,   /* quire_access: as a debugger, whatever the region's protection says */
 };
 
 /* ---- the manager --------------------------------------------------------------------------- */
@@ -95,11 +108,16 @@ struct quire_config {
     void *arena;       /* memory for all records, aligned to 64; quire_arena_size() says how much */
     size_t arena_size; /* bytes */
     pfn_t first_frame; /* the lowest frame number that will ever be added */
-    uint32_t frame_count; /* frame numbers spanned, holes included: 32 bytes of arena each */
-    void *direct_map;     /* where frame first_frame is readable and writable; the others follow
-                             linearly */
-    uint32_t max_spaces;  /* spaces that can live at once; bounds every count inside, so they never
-                             wrap */
+    uint32_t frame_count;  /* frame numbers spanned, holes included: 32 bytes of arena each */
+    void *direct_map;      /* where frame first_frame is readable and writable; the others follow
+                              linearly */
+    uint32_t max_spaces;   /* spaces that can live at once; bounds every count inside, so they never
+                              wrap */
+    uint32_t cpus;         /* what host_cpu returns is below it; 0 means 1 */
+    uint32_t max_pins;     /* pin handles that can live at once; may be 0 */
+    uint64_t commit_limit; /* pages that may be promised to private writable regions; 0: no limit
+                              (overcommit) */
+    uint64_t stack_gap;    /* bytes that stay free below a region that grows down */
     uint32_t colours;  /* cache colours of frames, a power of two up to QUIRE_COLOURS_MAX; 0 means 1
                         */
     uint32_t reserve;  /* frames that only unmapping may take */
@@ -107,7 +125,7 @@ struct quire_config {
                           offers */
     void *host;        /* handed to every host_ function */
     void *machine;     /* handed to every mmu_ function */
-    /* Called with the manager's lock held, if not null; must not call quire. */
+    /* Called with locks held, if not null; must not call quire. */
     void (*trace)(void *host, enum quire_event event, struct quire_space *space, uint64_t a,
                   uint64_t b);
 };
@@ -151,7 +169,11 @@ QUIRE_WARN_UNUSED enum quire_status quire_space_create(struct quire *q, struct q
 
 /*
  * A child that equals `parent` at the instant of the call, in constant time: no page and no
- * table is copied, no frame is allocated.  Errors: QUIRE_TOO_MANY_SPACES.
+ * table is copied, no frame is allocated.  Exceptions, each at the cost of its own pages and the
+ * tables above them: ranges that the child does not get or gets empty (quire_advise), and pages
+ * that are pinned, which are copied for the child now.  Errors: QUIRE_TOO_MANY_SPACES;
+ * QUIRE_NO_COMMIT (config.commit_limit, the child's promise included); QUIRE_NO_MEMORY (only with
+ * exceptions).  May wait.
  */
 QUIRE_WARN_UNUSED enum quire_status quire_space_fork(struct quire_space *parent,
                                                      struct quire_space **out);
@@ -166,6 +188,31 @@ void quire_space_destroy(struct quire_space *space);
 /* Make this CPU run `space`, or no space (null: the machine's empty one).  See mmu_activate. */
 void quire_space_activate(struct quire *q, struct quire_space *space);
 
+/*
+ * Limits of a space, and of every child forked from it afterwards; UINT64_MAX: none, as at first.
+ * `commit`: pages of its private writable regions (passing it is QUIRE_NO_COMMIT, for the program
+ * that maps).  `copies`: frames that copying pages which it shares may cost it from now on
+ * (QUIRE_COPY_LIMIT, for a write that could cost more than is left: what it may need is taken
+ * before it begins, and what it did not need given back).  Lowering a limit below what is used
+ * refuses only what comes later.
+ */
+void quire_space_limit(struct quire_space *space, uint64_t commit, uint64_t copies);
+
+/*
+ * Take over the pages of which this space is the last user, though they still have their home in a
+ * table that no space walks any more (design.md, H17): the aging pass does it for every space from
+ * time to time, so that tables which are kept for a few pages go away.  Returns how many pages were
+ * taken.  Yields between slices.
+ */
+uint64_t quire_space_pull(struct quire_space *space);
+
+/*
+ * Free at most `slices` pieces (a table, or some region nodes) of what destroyed spaces, unmapped
+ * ranges and left tables have put off; a piece takes a few microseconds.  True: there is more.
+ * Any CPU may call it at any time, for instance a worker.  Every fork does some slices itself.
+ */
+bool quire_work(struct quire *q, uint32_t slices);
+
 /* The frame number of the root table at this moment; a write fault or fork can change it. */
 pfn_t quire_space_root(const struct quire_space *space); /* takes no lock */
 /* The manager that the space belongs to.  Takes no lock. */
@@ -174,8 +221,12 @@ struct quire *quire_space_manager(const struct quire_space *space);
 /* ---- regions ------------------------------------------------------------------------------- */
 
 enum {
-    QUIRE_MAP_FIXED = 1,   /* exactly at *address; QUIRE_OVERLAPS if anything is mapped there */
-    QUIRE_MAP_REPLACE = 2, /* with FIXED: what is mapped there goes first, in the same step */
+    QUIRE_MAP_FIXED = 1,      /* exactly at *address; QUIRE_OVERLAPS if anything is mapped there */
+    QUIRE_MAP_REPLACE = 2,    /* with FIXED: what is mapped there goes first, in the same step */
+    QUIRE_MAP_RESERVE = 4,    /* addresses only: no memory is promised, and every access is
+                                 QUIRE_NOT_COMMITTED, until quire_commit */
+    QUIRE_MAP_GROWS_DOWN = 8, /* a stack: an access below it, nearer to it than to the region below,
+                                 makes it larger, down to config.stack_gap above that region */
 };
 
 /*
@@ -183,7 +234,7 @@ enum {
  * (QUIRE_MAP_FIXED) or a hint: taken if that range is free, otherwise the highest gap that
  * fits.  On success *address is where it is.  Errors: QUIRE_MISALIGNED, QUIRE_ZERO_LENGTH,
  * QUIRE_WRAPS, QUIRE_OUT_OF_RANGE, QUIRE_BAD_FLAGS, QUIRE_OVERLAPS, QUIRE_NO_ADDRESSES,
- * QUIRE_NO_MEMORY.  May wait.
+ * QUIRE_NO_MEMORY, QUIRE_NO_COMMIT.  May wait.
  */
 QUIRE_WARN_UNUSED enum quire_status quire_map(struct quire_space *space, vaddr_t *address,
                                               uint64_t length, uint32_t prot, uint32_t flags);
@@ -199,14 +250,84 @@ QUIRE_WARN_UNUSED enum quire_status quire_unmap(struct quire_space *space, vaddr
 /*
  * Change the protection of the whole range, which must be mapped without a hole.  When it
  * returns no CPU can use a right that was taken away.  Errors: as quire_unmap, QUIRE_BAD_FLAGS,
- * QUIRE_NOT_MAPPED. May wait.
+ * QUIRE_NOT_MAPPED, QUIRE_NO_COMMIT (it becomes writable for the first time).  May wait.
  */
 QUIRE_WARN_UNUSED enum quire_status quire_protect(struct quire_space *space, vaddr_t address,
                                                   uint64_t length, uint32_t prot);
 
+/*
+ * Promise memory to reserved addresses, which get protection `prot` and read as zeros; pages that
+ * are committed already only change their protection.  The range must be mapped without a hole.
+ * Errors: as quire_protect, QUIRE_NO_COMMIT.  May wait.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_commit(struct quire_space *space, vaddr_t address,
+                                                 uint64_t length, uint32_t prot);
+/* The opposite: pages and promise go, the addresses stay reserved.  Errors: as quire_protect. */
+QUIRE_WARN_UNUSED enum quire_status quire_decommit(struct quire_space *space, vaddr_t address,
+                                                   uint64_t length);
+
+/*
+ * Give up the pages of the range, which reads as zeros afterwards; regions stay.  Holes are no
+ * error.  Guards stay.  Errors: as quire_unmap.  May wait.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_discard(struct quire_space *space, vaddr_t address,
+                                                  uint64_t length);
+
+/*
+ * Make every page of the range a guard: its content goes, and every access is QUIRE_GUARDED until
+ * quire_unguard, after which it reads as zeros.  Regions are not split: a guard is an entry of a
+ * table, and costs the tables above it.  Children inherit guards.  The range must be mapped without
+ * a hole.  Errors: as quire_protect.  May wait.  Source of the idea: Linux 6.13,
+ * MADV_GUARD_INSTALL.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_guard(struct quire_space *space, vaddr_t address,
+                                                uint64_t length);
+QUIRE_WARN_UNUSED enum quire_status quire_unguard(struct quire_space *space, vaddr_t address,
+                                                  uint64_t length);
+
+enum quire_advice {
+    QUIRE_FORK_INHERIT, /* the child gets the range, as at first */
+    QUIRE_FORK_OMIT,    /* the child does not have it */
+    QUIRE_FORK_WIPE,    /* the child has it, and it reads as zeros */
+    QUIRE_ADVICE_COUNT
+};
+/* What fork does with the range, which must be mapped without a hole.  Errors: as quire_protect. */
+QUIRE_WARN_UNUSED enum quire_status quire_advise(struct quire_space *space, vaddr_t address,
+                                                 uint64_t length, enum quire_advice advice);
+
+/*
+ * Give the regions of the range a name, a number that is the embedder's own (0: none, as at first).
+ * Neighbours with different names are not merged.  Errors: as quire_protect.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_name(struct quire_space *space, vaddr_t address,
+                                               uint64_t length, uint64_t name);
+
+enum {
+    QUIRE_MOVE_ANYWHERE = 1, /* if it can not grow where it is, to the place that quire_map finds */
+    QUIRE_MOVE_FIXED = 2, /* to *to, which must not touch the old range; what is there goes first */
+};
+/*
+ * Move a range and make it `new_length` bytes long.  Pages keep their frames: entries move, and
+ * where both places lie alike in their tables, whole tables do.  What is cut off at the end is
+ * unmapped; what is added continues the last region.  On success *to is where the range is.
+ * The old range must be mapped without a hole.  Errors: as quire_map, QUIRE_NOT_MAPPED;
+ * QUIRE_NO_ADDRESSES (it can not grow in place, and ANYWHERE was not given).  May wait.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_move(struct quire_space *space, vaddr_t from,
+                                               uint64_t old_length, vaddr_t *to,
+                                               uint64_t new_length, uint32_t flags);
+
+enum {
+    QUIRE_REGION_RESERVED = 1, /* QUIRE_MAP_RESERVE, not committed since */
+    QUIRE_REGION_GROWS_DOWN = 2,
+    QUIRE_REGION_FORK_OMIT = 4,
+    QUIRE_REGION_FORK_WIPE = 8,
+};
 struct quire_region {
     vaddr_t start, end; /* [start, end) */
     uint32_t prot;
+    uint32_t flags; /* QUIRE_REGION_ */
+    uint64_t name;
 };
 
 /* The first region that ends above `address`.  Errors: QUIRE_NOT_MAPPED (there is none). */
@@ -216,23 +337,75 @@ QUIRE_WARN_UNUSED enum quire_status quire_query(struct quire_space *space, vaddr
 /* ---- faults and copies --------------------------------------------------------------------- */
 
 /*
- * Resolve one access (exactly one of QUIRE_READ, QUIRE_WRITE, QUIRE_EXEC) at `address`, so that
- * the same access tried again can succeed.  Errors, each of which leaves the state unchanged:
- * QUIRE_BAD_FLAGS, QUIRE_NOT_MAPPED, QUIRE_PROTECTED, QUIRE_NO_MEMORY (host_need_frames said
- * no). May wait.
+ * Resolve one access (exactly one of QUIRE_READ, QUIRE_WRITE, QUIRE_EXEC; with QUIRE_NO_WAIT or
+ * without) at `address`, so that the same access tried again can succeed.  Holds the space shared.
+ * Errors, each of which leaves the state unchanged: QUIRE_BAD_FLAGS, QUIRE_NOT_MAPPED,
+ * QUIRE_PROTECTED, QUIRE_NOT_COMMITTED, QUIRE_GUARDED, QUIRE_NO_MEMORY (host_need_frames said no),
+ * QUIRE_WOULD_WAIT, QUIRE_COPY_LIMIT, QUIRE_NO_COMMIT (a stack that grows).  May wait, unless
+ * QUIRE_NO_WAIT is given.
  */
 QUIRE_WARN_UNUSED enum quire_status quire_fault(struct quire_space *space, vaddr_t address,
                                                 uint32_t access);
 
 /*
  * Copy bytes out of, or into, a space through the same path that the program's own accesses take.
- * *done (may be null) is the number of bytes copied, also on error.  Errors: QUIRE_NOT_MAPPED,
- * QUIRE_PROTECTED, QUIRE_WRAPS, QUIRE_NO_MEMORY.  May wait.
+ * *done (may be null) is the number of bytes copied, also on error.  The other buffer must not lie
+ * in a space of quire's own: it is read or written with locks held.  Errors: QUIRE_WRAPS, and those
+ * of quire_fault.  May wait.
  */
 QUIRE_WARN_UNUSED enum quire_status quire_read(struct quire_space *space, vaddr_t address, void *to,
                                                size_t length, size_t *done);
 QUIRE_WARN_UNUSED enum quire_status quire_write(struct quire_space *space, vaddr_t address,
                                                 const void *from, size_t length, size_t *done);
+
+/*
+ * The general form: QUIRE_READ copies into `buffer`, QUIRE_WRITE out of it; with QUIRE_NO_WAIT; and
+ * with QUIRE_FORCE, which reads and writes pages that the region's protection forbids to: a write
+ * then makes the page the space's own without making it writable, as a debugger that sets a
+ * breakpoint wants.  Holds the space shared, a page at a time.  Errors: those of quire_fault.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_access(struct quire_space *space, vaddr_t address,
+                                                 void *buffer, size_t length, uint32_t access,
+                                                 size_t *done);
+
+/*
+ * Resolve `access` ahead of time for every page of the range.  Stops at the first page where
+ * that is refused; *done (may be null) is the number of bytes resolved.  Holds the space shared, a
+ * page at a time.  Errors: those of a range and of quire_fault.  May wait.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_populate(struct quire_space *space, vaddr_t address,
+                                                   uint64_t length, uint32_t access,
+                                                   uint64_t *done);
+
+/* ---- pins ---------------------------------------------------------------------------------- */
+
+/* Frames first .. first + count - 1. */
+struct quire_run {
+    pfn_t first;
+    uint32_t count;
+};
+/* A handle: made by quire_pin, dead after quire_unpin.  The fields are quire's. */
+struct quire_pin {
+    struct quire_run *runs;
+    uint32_t run_count, pages;
+    uint32_t slot, serial;
+};
+/*
+ * Hold the frames of [address, address + length) (any alignment; whole pages are pinned) for a
+ * device or a copy that reads them (QUIRE_READ) or writes them (QUIRE_WRITE), across regions that
+ * all allow it.  Every page becomes the space's own first, also for a read.  A pinned page is not
+ * copied by its owner's write, not reused, and stays with its owner at fork, where the child gets a
+ * copy; unmapped, it lives until the last unpin.  The frames are written to runs[0..capacity), in
+ * order, neighbours in one run; the array belongs to the pin until quire_unpin.  Holds the space
+ * shared.  Errors, with nothing pinned: those of quire_fault, QUIRE_ZERO_LENGTH, QUIRE_WRAPS,
+ * QUIRE_TOO_MANY_PINS.  May wait unless QUIRE_NO_WAIT is given.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_pin(struct quire_space *space, vaddr_t address,
+                                              uint64_t length, uint32_t access,
+                                              struct quire_run *runs, uint32_t capacity,
+                                              struct quire_pin *out);
+/* Let go.  The space may be gone.  Errors: QUIRE_BAD_PIN, which changes nothing. */
+QUIRE_WARN_UNUSED enum quire_status quire_unpin(struct quire *q, struct quire_pin *pin);
 
 /* ---- looking ------------------------------------------------------------------------------- */
 
@@ -249,10 +422,14 @@ struct quire_stats {
     uint64_t unmapped;   /* refused: QUIRE_NOT_MAPPED */
     uint64_t forbidden;  /* refused: QUIRE_PROTECTED */
     uint64_t no_memory;  /* refused: QUIRE_NO_MEMORY */
+    uint64_t refused;    /* refused for another reason */
     /* Tables. */
     uint64_t unshared[QUIRE_LEVELS + 1]; /* by level: [1] leaves .. [QUIRE_LEVELS] roots */
     uint64_t pushed_down;                /* tables taken back uncopied by their last user */
     uint64_t hidden;                     /* shared subtrees hidden by quire_protect */
+    uint64_t pulled;                     /* homes taken over by quire_space_pull */
+    uint64_t committed;                  /* pages promised now; counted always, limited or not */
+    uint64_t pins, pages_pinned;         /* handles now; pages pinned now, once for each handle */
     /* Spaces. */
     uint64_t forks, spaces; /* forks ever; spaces now */
     /* Frames, now. */
@@ -261,14 +438,12 @@ struct quire_stats {
 };
 void quire_stats(struct quire *q, struct quire_stats *out);
 
-/* Counters of one space since it was made, and what a walk over [low, high) of its tree finds now.
- */
+/* What a walk over [low, high) of the tree of one space finds now. */
 struct quire_usage {
-    uint64_t copies, reuses, unshared; /* since the space was made */
-    uint64_t pages_private;            /* in a table of this space alone, and its own */
-    uint64_t pages_shared; /* reached through a table that other spaces use too, or lent or borrowed
-                            */
-    uint64_t pages_zero;   /* entries that map the zero page */
+    uint64_t pages_private; /* in a table of this space alone, and its own */
+    uint64_t pages_shared;  /* reached through a table that other spaces use too, or lent or
+                               borrowed */
+    uint64_t pages_zero;    /* entries that map the zero page */
     uint64_t tables_private, tables_shared;
 };
 void quire_space_usage(struct quire_space *space, vaddr_t low, vaddr_t high,
@@ -280,21 +455,64 @@ enum quire_page_kind {
     QUIRE_PAGE_PRIVATE,  /* its own frame, in a table of this space alone */
     QUIRE_PAGE_SHARED,   /* its home is in a table that others use or borrow from */
     QUIRE_PAGE_BORROWED, /* its home is in another table */
+    QUIRE_PAGE_GUARD,    /* quire_guard */
     QUIRE_PAGE_KIND_COUNT
 };
 struct quire_page {
     enum quire_page_kind kind;
-    pfn_t pfn;                           /* valid unless EMPTY */
+    pfn_t pfn;                           /* valid unless EMPTY or GUARD */
     bool readable, writable, executable; /* what the machine would allow now, without a fault */
     bool dirty;
 };
 /* What the tree holds for the page at `address` (any address; unaligned is rounded down). */
 void quire_page(struct quire_space *space, vaddr_t address, struct quire_page *out);
 
+/* A run of pages of one kind. */
+struct quire_pages {
+    vaddr_t start, end; /* [start, end) */
+    enum quire_page_kind kind;
+};
+/*
+ * The first run of pages that are not EMPTY at or above the page of `address`, cut off at `high`.
+ * Empty subtrees are passed in one step.  Errors: QUIRE_NOT_MAPPED (there is none).
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_next_pages(struct quire_space *space, vaddr_t address,
+                                                     vaddr_t high, struct quire_pages *out);
+
+/*
+ * The dirty log.  A mark is a child that nobody runs (quire_space_fork); what the space has changed
+ * since is what differs from it.  Bit i of bits[] (64 in each word, caller's memory, written
+ * entirely) is set if the content of page low / QUIRE_PAGE_SIZE + i may differ; pages that were
+ * discarded, unmapped, moved or mapped since are among them, resident or not.  Subtrees that are
+ * still shared are passed in one step.  Holds both spaces.  Errors: those of a range;
+ * QUIRE_BAD_FLAGS (one space twice, or two managers).
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_diff(struct quire_space *space, struct quire_space *mark,
+                                               vaddr_t low, uint64_t length, uint64_t *bits);
+/*
+ * The same, and *mark becomes a mark of this instant, in the same step: no write is lost between
+ * two calls, and none is reported twice.  Errors: those of quire_diff and of quire_space_fork, with
+ * *mark as it was.  May wait.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_diff_and_mark(struct quire_space *space,
+                                                        struct quire_space **mark, vaddr_t low,
+                                                        uint64_t length, uint64_t *bits);
+
+/*
+ * Who pays for what is shared.  Calls `each` once for every live space with its part of all pages,
+ * tables and side frames, in units of 2^-32 frames: a table's part is split evenly among its
+ * parents, a page's among its users, upwards to the spaces.  The parts sum exactly to the frames
+ * that spaces can reach, whose number is returned.  Stops all other calls, so `each` must not call
+ * quire; visits every table once for each space that reaches it.
+ */
+uint64_t quire_attribute(struct quire *q,
+                         void (*each)(void *context, struct quire_space *space, uint64_t part),
+                         void *context);
+
 /*
  * The auditor: recount everything from nothing and compare it with every count and rule; each
- * difference is one line to host_report.  Returns the number of differences.  Holds the
- * manager's lock throughout; costs a walk over all tables of all spaces.
+ * difference is one line to host_report.  Returns the number of differences.  Stops all other
+ * calls; costs a walk over all tables of all spaces.
  */
 unsigned quire_check(struct quire *q);
 

@@ -14,19 +14,27 @@
  * found without a fault in between, because resolving the second may flush the first (an unshare of
  * their common table, for one).
  *
- * Walks run without the manager's lock, as hardware does: they read entries by single atomic loads
- * and set ACCESSED and DIRTY by compare-and-swap, so that an entry which core changes meanwhile is
- * never overwritten with an older one.
- *
- * Which CPU mmu_activate means is machine->current, set by soft_cpu_run just before it calls core.
+ * Walks take no lock, as hardware does: they read entries by single atomic loads and set ACCESSED
+ * and DIRTY by compare-and-swap, so that an entry which core changes meanwhile is never overwritten
+ * with an older one.  What a walk reads stays a table until the CPU polls, because core frees
+ * nothing before its flush has returned.  The CPU is out while quire_fault runs.
  */
 #include "tlb.h"
 
 #include <quire/host.h>
 #include <quire/machine.h>
 
-/* How often one page of one access may fault: more than any sequence of reasons to refuse it. */
-enum { FAULTS_MAX = 2 * QUIRE_LEVELS + 4 };
+/*
+ * How often one page of one access may fault: more than any sequence of reasons to refuse it.  With
+ * threads others may take away what a fault gave before the access is tried again, and no number is
+ * wrong; this one would take minutes.
+ */
+enum { FAULTS_MAX = 2 * QUIRE_LEVELS + 4, FAULTS_MAX_THREADS = 1 << 24 };
+
+static int faults_max(const struct soft_machine *machine)
+{
+    return machine->threads ? FAULTS_MAX_THREADS : FAULTS_MAX;
+}
 
 /* ---- machines and CPUs ----------------------------------------------------------------------- */
 
@@ -52,6 +60,7 @@ struct soft_machine *soft_machine_init(void *memory, const struct soft_config *c
     machine->first_frame = config->first_frame;
     machine->frame_count = config->frame_count;
     machine->cpu_count = config->cpus;
+    machine->threads = config->threads;
     machine->held = config->held;
     machine->host = config->host;
     for (uint32_t i = 0; i < config->cpus; i++) {
@@ -59,16 +68,11 @@ struct soft_machine *soft_machine_init(void *memory, const struct soft_config *c
 
         cpu->machine = machine;
         cpu->index = i;
+        soft_cpu_init(cpu);
         soft_tlb_init(cpu, tlb);
         tlb += (soft_tlb_size(config) + 63) & ~(size_t)63;
     }
     return machine;
-}
-
-void soft_cpu_run(struct soft_cpu *cpu, struct quire *q, struct quire_space *space)
-{
-    cpu->machine->current = cpu->index;
-    quire_space_activate(q, space);
 }
 
 unsigned soft_check(struct soft_machine *machine)
@@ -120,7 +124,7 @@ void soft_violation(struct soft_cpu *cpu, const char *what, vaddr_t address, uin
     end = text_put(end, ": ");
     end = text_put(end, what);
     *end = 0;
-    cpu->machine->violations++;
+    __atomic_fetch_add(&cpu->machine->violations, 1, __ATOMIC_RELAXED);
     host_report(cpu->machine->host, line);
 }
 
@@ -128,13 +132,12 @@ void soft_violation(struct soft_cpu *cpu, const char *what, vaddr_t address, uin
 
 entry_t *soft_step(struct soft_machine *machine, struct soft_path *path, vaddr_t address)
 {
-    entry_t *table, *slot, e;
+    entry_t *slot, e;
     pfn_t pfn;
 
     if (!soft_is_frame(machine, path->pfn))
         return NULL;
-    table = (entry_t *)(void *)soft_frame(machine, path->pfn);
-    slot = &table[(address >> soft_level_shift(path->level - 1)) & (QUIRE_TABLE_ENTRIES - 1)];
+    slot = soft_slot_at(machine, path->pfn, address, path->level);
     e = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
     pfn = (pfn_t)((e & ENTRY_PAYLOAD_MASK) >> ENTRY_PAYLOAD_SHIFT);
     if (!(e & ENTRY_PRESENT) || !soft_is_frame(machine, pfn))
@@ -168,32 +171,33 @@ static bool path_allows(const struct soft_path *path, uint32_t access)
 
 /*
  * Set ACCESSED, and for a write DIRTY, in the entry of a page.  False: core changed the entry since
- * the walk read it, so the walk must be done again.
+ * the walk read it, so that the page is not there any more or may not be written.
  */
 static bool leaf_mark(entry_t *slot, const struct soft_path *page, uint32_t access)
 {
     entry_t e = __atomic_load_n(slot, __ATOMIC_RELAXED);
     entry_t bits = ENTRY_ACCESSED | (access == QUIRE_WRITE ? ENTRY_DIRTY : 0);
 
-    if (!(e & ENTRY_PRESENT) || (e & ENTRY_PAYLOAD_MASK) >> ENTRY_PAYLOAD_SHIFT != page->pfn)
-        return false;
-    if (access == QUIRE_WRITE && !(e & ENTRY_WRITE))
-        return false;
-    if ((e & bits) == bits)
-        return true;
-    return __atomic_compare_exchange_n(slot, &e, e | bits, false, __ATOMIC_ACQ_REL,
-                                       __ATOMIC_RELAXED);
+    do {
+        if (!(e & ENTRY_PRESENT) || (e & ENTRY_PAYLOAD_MASK) >> ENTRY_PAYLOAD_SHIFT != page->pfn)
+            return false;
+        if (access == QUIRE_WRITE && !(e & ENTRY_WRITE))
+            return false;
+        if ((e & bits) == bits)
+            return true;
+    } while (!__atomic_compare_exchange_n(slot, &e, e | bits, false, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_RELAXED));
+    return true;
 }
 
-/* Walk to the page at `address` and remember it.  Null: refused, or a race that retrying settles.
- */
+/* Walk to the page at `address` and remember it.  Null: refused. */
 static unsigned char *walk(struct soft_cpu *cpu, vaddr_t address, uint32_t access)
 {
     struct soft_machine *machine = cpu->machine;
     struct soft_path path = {cpu->root, QUIRE_LEVELS, true, true};
     entry_t *slot = NULL;
 
-    machine->walks++;
+    cpu->walks++;
     if (address >= MMU_ADDRESS_END)
         return NULL;
     soft_tlb_start(cpu, address, &path);
@@ -227,14 +231,17 @@ static enum quire_status resolve(struct soft_cpu *cpu, vaddr_t address, uint32_t
         *bytes = walk(cpu, address, access);
     for (int i = 0; !*bytes; i++) {
         enum quire_status status;
+        bool was_in;
 
-        if (i == FAULTS_MAX) {
+        if (i == faults_max(cpu->machine)) {
             soft_violation(cpu, "the fault says QUIRE_OK and the tables still refuse", address, 0);
             return QUIRE_STATUS_COUNT;
         }
-        cpu->machine->faults++;
+        cpu->faults++;
         *faulted = true;
+        was_in = soft_cpu_pause(cpu);
         status = quire_fault(cpu->space, address, access);
+        soft_cpu_resume(cpu, was_in);
         if (status != QUIRE_OK)
             return status;
         soft_tlb_refused(cpu, address);
@@ -261,7 +268,7 @@ static enum quire_status resolve_all(struct soft_cpu *cpu, vaddr_t address, uint
         return QUIRE_WRAPS;
     out->size[0] = offset + size <= QUIRE_PAGE_SIZE ? size : QUIRE_PAGE_SIZE - offset;
     out->size[1] = size - out->size[0];
-    for (int i = 0; i < FAULTS_MAX; i++) {
+    for (int i = 0; i < faults_max(cpu->machine); i++) {
         enum quire_status status = QUIRE_OK;
 
         faulted = false;
@@ -348,60 +355,30 @@ void mmu_root_init(void *machine, uint64_t *root)
 
 void mmu_activate(void *machine, struct quire_space *space, pfn_t root)
 {
-    struct soft_machine *m = machine;
-    struct soft_cpu *cpu = &m->cpus[m->current];
-
-    if (cpu->space != space)
-        soft_tlb_switch(cpu);
-    cpu->space = space;
-    cpu->root = root;
+    soft_cpus_run(machine, space, root);
 }
 
-static void flush_seen(struct soft_machine *machine, struct quire_space *space, vaddr_t low,
-                       vaddr_t high)
+static void flush(struct soft_machine *machine, const struct soft_flush *what)
 {
 #ifdef QUIRE_TEST
     if (machine->on_flush)
-        machine->on_flush(machine, space, low, high);
-#else
-    (void)machine;
-    (void)space;
-    (void)low;
-    (void)high;
+        machine->on_flush(machine, what->space, what->low, what->high);
 #endif
+    soft_cpus_flush(machine, what);
 }
 
 void mmu_flush_page(void *machine, struct quire_space *space, vaddr_t address)
 {
-    struct soft_machine *m = machine;
-
-    m->page_flushes++;
-    flush_seen(m, space, address, address + QUIRE_PAGE_SIZE);
-    for (uint32_t i = 0; i < m->cpu_count; i++)
-        soft_tlb_flush_page(&m->cpus[i], space, address);
+    flush(machine,
+          &(struct soft_flush){SOFT_FLUSH_PAGE, space, address, address + QUIRE_PAGE_SIZE, 0});
 }
 
 void mmu_flush_range(void *machine, struct quire_space *space, vaddr_t low, vaddr_t high)
 {
-    struct soft_machine *m = machine;
-
-    m->range_flushes++;
-    flush_seen(m, space, low, high);
-    for (uint32_t i = 0; i < m->cpu_count; i++)
-        soft_tlb_flush_range(&m->cpus[i], space, low, high);
+    flush(machine, &(struct soft_flush){SOFT_FLUSH_RANGE, space, low, high, 0});
 }
 
 void mmu_flush_space(void *machine, struct quire_space *space, pfn_t root)
 {
-    struct soft_machine *m = machine;
-
-    m->space_flushes++;
-    flush_seen(m, space, 0, MMU_ADDRESS_END);
-    for (uint32_t i = 0; i < m->cpu_count; i++) {
-        struct soft_cpu *cpu = &m->cpus[i];
-
-        soft_tlb_flush_space(cpu, space);
-        if (cpu->space == space)
-            cpu->root = root;
-    }
+    flush(machine, &(struct soft_flush){SOFT_FLUSH_SPACE, space, 0, MMU_ADDRESS_END, root});
 }

@@ -17,8 +17,9 @@
  * tables; and a full table, which drops everything of that CPU and counts it in machine->forgotten.
  *
  * An entry is *justified* when a walk of the space's tables as they are now leads to the same frame
- * and gives at least the same rights.  The manager's lock covers each operation with its flushes,
- * so between operations everything held must be justified; each use of an entry checks that too.
+ * and gives at least the same rights.  Between operations everything held must be justified.  Where
+ * one thread is all CPUs, there is no other time, and each use of an entry checks it.  With threads
+ * an entry may be used while another CPU has changed the tables and is about to ask for the flush.
  *
  * Storage is one open hash table a CPU with linear probing; removal shifts entries back, so that a
  * slot is free or in use and nothing else.
@@ -33,6 +34,24 @@ size_t soft_tlb_size(const struct soft_config *config)
 }
 
 void soft_tlb_init(struct soft_cpu *cpu, void *memory) { cpu->held = memory; }
+
+/* ---- which spaces ---------------------------------------------------------------------------- */
+
+static uint64_t bit_of(const struct quire_space *space)
+{
+    return UINT64_C(1) << ((uint64_t)(uintptr_t)space * UINT64_C(0x9e3779b97f4a7c15) >> 58);
+}
+
+void soft_tlb_switch(struct soft_cpu *cpu, struct quire_space *space)
+{
+    if (space)
+        __atomic_store_n(&cpu->ran, cpu->ran | bit_of(space), __ATOMIC_RELAXED);
+}
+
+bool soft_tlb_may_hold(const struct soft_cpu *cpu, const struct quire_space *space)
+{
+    return (__atomic_load_n(&cpu->ran, __ATOMIC_RELAXED) & bit_of(space)) != 0;
+}
 
 /* ---- the hash table -------------------------------------------------------------------------- */
 
@@ -82,7 +101,7 @@ static void held_put(struct soft_cpu *cpu, vaddr_t address, const struct soft_pa
     struct soft_held *h = held_slot(cpu, cpu->space, base, path->level);
 
     if (!h->space && cpu->held_count >= cpu->machine->held / 4 * 3) {
-        cpu->machine->forgotten += cpu->held_count;
+        __atomic_fetch_add(&cpu->machine->forgotten, cpu->held_count, __ATOMIC_RELAXED);
         memset(cpu->held, 0, cpu->machine->held * sizeof *cpu->held);
         cpu->held_count = 0;
         h = held_slot(cpu, cpu->space, base, path->level);
@@ -127,13 +146,19 @@ unsigned soft_tlb_check(struct soft_cpu *cpu)
 
 /* ---- use ------------------------------------------------------------------------------------- */
 
+static void use_check(struct soft_cpu *cpu, const struct soft_held *h)
+{
+    if (!cpu->machine->threads)
+        held_check(cpu, h);
+}
+
 unsigned char *soft_tlb_find(struct soft_cpu *cpu, vaddr_t address, uint32_t access)
 {
     const struct soft_held *h = held_slot(cpu, cpu->space, soft_base(address, 0), 0);
 
     if (!h->space || (access == QUIRE_WRITE && !h->write) || (access == QUIRE_EXEC && !h->exec))
         return NULL;
-    held_check(cpu, h);
+    use_check(cpu, h);
     return soft_frame(cpu->machine, h->pfn);
 }
 
@@ -154,7 +179,7 @@ void soft_tlb_start(struct soft_cpu *cpu, vaddr_t address, struct soft_path *pat
 
         if (!h->space)
             continue;
-        held_check(cpu, h);
+        use_check(cpu, h);
         *path = (struct soft_path){h->pfn, level, h->write, h->exec};
         return;
     }
@@ -172,7 +197,7 @@ void soft_tlb_refused(struct soft_cpu *cpu, vaddr_t address)
 
         if (!h->space)
             continue;
-        held_check(cpu, h);
+        use_check(cpu, h);
         held_remove(cpu, h);
     }
 }
@@ -191,13 +216,12 @@ static void held_flush(struct soft_cpu *cpu, struct soft_held *h)
 
     while (path.level > h->level) {
         pfn_t table = path.pfn;
-        unsigned shift = soft_level_shift(path.level - 1);
+        uint32_t level = path.level;
 
         if (soft_step(machine, &path, h->address))
             continue;
         if (soft_is_frame(machine, table) &&
-            ((entry_t *)(void *)soft_frame(
-                machine, table))[(h->address >> shift) & (QUIRE_TABLE_ENTRIES - 1)] == 0)
+            __atomic_load_n(soft_slot_at(machine, table, h->address, level), __ATOMIC_RELAXED) == 0)
             soft_violation(cpu, "an entry looks empty before it is flushed", h->address, h->level);
         break;
     }
@@ -233,8 +257,6 @@ void soft_tlb_flush_space(struct soft_cpu *cpu, struct quire_space *space)
 {
     soft_tlb_flush_range(cpu, space, 0, UINT64_MAX);
 }
-
-void soft_tlb_switch(struct soft_cpu *cpu) { (void)cpu; }
 
 #else
 /* A translation unit must not be empty. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What mmu.c asks of the two TLBs (tlb.c: production; stale.c: test).  Private to machine/soft.
+ * What mmu.c and cpu.c ask of each other, and of the two TLBs (tlb.c: production; stale.c: test).
+ * Private to machine/soft.
  *
  * A *path* is where a walk stands: a page (level 0), or a table whose level says how far above the
  * pages it is (1: leaf table), together with the rights that the entries passed so far leave.
@@ -41,6 +42,14 @@ static inline unsigned char *soft_frame(const struct soft_machine *machine, pfn_
     return machine->direct_map + ((size_t)(pfn - machine->first_frame) << QUIRE_PAGE_SHIFT);
 }
 
+/* The entry for `address` in the table of `level` at `table`, which is a frame. */
+static inline entry_t *soft_slot_at(const struct soft_machine *machine, pfn_t table,
+                                    vaddr_t address, uint32_t level)
+{
+    return (entry_t *)(void *)soft_frame(machine, table) +
+           ((address >> soft_level_shift(level - 1)) & (QUIRE_TABLE_ENTRIES - 1));
+}
+
 /*
  * One step of a walk: from the table at *path to what its entry for `address` points at.  Returns
  * the entry's address, or null where it is not present or points outside of memory (then *path is
@@ -55,6 +64,13 @@ entry_t *soft_step(struct soft_machine *machine, struct soft_path *path, vaddr_t
 bool soft_look(struct soft_machine *machine, struct quire_space *space, vaddr_t address,
                uint32_t level, struct soft_path *out);
 
+/* The first use of a CPU. */
+void soft_cpu_init(struct soft_cpu *cpu);
+/* Flush every CPU that may hold what it covers; when it returns, none does. */
+void soft_cpus_flush(struct soft_machine *machine, const struct soft_flush *flush);
+/* Let the CPUs that want to run `space` run it. */
+void soft_cpus_run(struct soft_machine *machine, struct quire_space *space, pfn_t root);
+
 /* Report and count a finding of the machine itself. */
 void soft_violation(struct soft_cpu *cpu, const char *what, vaddr_t address, uint32_t level);
 
@@ -67,8 +83,10 @@ void soft_tlb_flush_page(struct soft_cpu *cpu, struct quire_space *space, vaddr_
 void soft_tlb_flush_range(struct soft_cpu *cpu, struct quire_space *space, vaddr_t low,
                           vaddr_t high);
 void soft_tlb_flush_space(struct soft_cpu *cpu, struct quire_space *space);
-/* The CPU is about to run another space. */
-void soft_tlb_switch(struct soft_cpu *cpu);
+/* The CPU is about to run another space, or none. */
+void soft_tlb_switch(struct soft_cpu *cpu, struct quire_space *space);
+/* Any thread: false if the TLB can hold nothing of `space` (see cpu.c on who begins to run it). */
+bool soft_tlb_may_hold(const struct soft_cpu *cpu, const struct quire_space *space);
 /* Compare what the CPU holds with the tables; returns the differences, each reported. */
 unsigned soft_tlb_check(struct soft_cpu *cpu);
 /* Bytes behind the CPUs that each of them needs, and their first use. */

@@ -2,9 +2,9 @@
 /*
  * The x86-64 machine: CR3, invlpg, and the kernel's half of a root table.
  *
- * One CPU and no process-context identifiers.  So the TLB holds translations of at most one space,
- * the one in CR3, and of the kernel's half, which is the same in all of them and never changes
- * here.  Three rules follow:
+ * One CPU and no process-context identifiers (docs/porting.md says why).  So the TLB holds
+ * translations of at most one space, the one in CR3, and of the kernel's half, which is the same in
+ * all of them and never changes here.  Three rules follow:
  *
  *   - A flush for a space that does not run has nothing to do: the write to CR3 that will start it
  *     forgets everything anyway.
@@ -17,8 +17,8 @@
  * A write to CR3 does not drop global translations; only the kernel's half is global.  A range of
  * more than FLUSH_BY_PAGE pages is cheaper to forget as a whole.
  *
- * What many CPUs will add is one thing: the same calls made by an interrupt on those that run the
- * space.
+ * For many CPUs the same calls are made by an interrupt on those that run the space, as
+ * docs/porting.md describes; machine/soft/cpu.c is the same protocol without interrupts.
  */
 #include <quire/machine.h>
 

@@ -6,12 +6,17 @@
  * test_world_create call: machine first, then the arena, then the frames from a page boundary on.
  * The host answers "no" to host_need_frames unless the test says otherwise, so that running out of
  * memory is a status and never a loop.
+ *
+ * What several threads count together they count by atomic additions.  Shared words are accessed
+ * directly; a program that wants to see or to delay accesses defines the three functions itself,
+ * which are weak here.
  */
 #define _GNU_SOURCE
 #include "world.h"
 
 #include <quire/host.h>
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,46 +28,63 @@ struct test_failure test_failure;
 jmp_buf *test_panic_catch;
 char test_panic_text[TEST_REPORT_MAX];
 void (*test_touch)(const void *address, bool write);
+_Thread_local uint32_t test_cpu;
+
+#define COUNT(counter) __atomic_fetch_add(&(counter), 1, __ATOMIC_RELAXED)
 
 /* ---- what core asks of its host -------------------------------------------------------------- */
+
+uint32_t host_cpu(void *host)
+{
+    struct test_world *world = host;
+
+    return world->cpu_number ? world->cpu_number(world) : test_cpu;
+}
 
 bool host_need_frames(void *host, uint32_t frames)
 {
     struct test_world *world = host;
 
-    world->need_calls++;
-    world->need_frames_last = frames;
+    COUNT(world->need_calls);
+    __atomic_store_n(&world->need_frames_last, frames, __ATOMIC_RELAXED);
     return world->need_frames && world->need_frames(world, frames);
+}
+
+bool host_need_commit(void *host, uint64_t pages)
+{
+    struct test_world *world = host;
+
+    COUNT(world->need_commit_calls);
+    return world->need_commit && world->need_commit(world, pages);
 }
 
 void host_yield(void *host)
 {
     struct test_world *world = host;
 
-    world->yields++;
+    COUNT(world->yields);
     if (world->yield)
         world->yield(world);
 }
 
-/* One thread: a lock that is seen held here will never be released. */
-void host_wait(void *host, const uint32_t *key)
+/* One thread: a word that is seen to be another's here will never change. */
+void host_wait(void *host, const void *key)
 {
-    (void)host;
-    (void)key;
-    host_panic("a lock is held by nobody else", __FILE__, __LINE__);
-}
+    struct test_world *world = host;
 
-void host_wake(void *host, const uint32_t *key)
-{
-    (void)host;
-    (void)key;
+    if (world->wait)
+        world->wait(world, key);
+    else if (world->options.threads)
+        sched_yield();
+    else
+        host_panic("a lock is held by nobody else", __FILE__, __LINE__);
 }
 
 void host_report(void *host, const char *line)
 {
     struct test_world *world = host;
 
-    world->reports++;
+    COUNT(world->reports);
     snprintf(world->report, sizeof world->report, "%s", line);
     if (world->reported)
         world->reported(world, line);
@@ -96,19 +118,38 @@ enum qi_canary qi_test_canary;
 bool qi_test_fail(enum qi_site site)
 {
     struct test_failure *f = &test_failure;
+    uint64_t passed;
 
-    f->by_site[site]++;
+    COUNT(f->by_site[site]);
     if (f->sites && !(f->sites & (1u << site)))
         return false;
-    f->passed++;
-    if (!f->at || f->passed < f->at || (f->passed > f->at && !f->from_then_on))
+    passed = COUNT(f->passed) + 1;
+    if (!f->at || passed < f->at || (passed > f->at && !f->from_then_on))
         return false;
-    f->failed++;
-    f->failed_by_site[site]++;
+    COUNT(f->failed);
+    COUNT(f->failed_by_site[site]);
     return true;
 }
 
-void qi_test_touch(const void *address, bool write)
+__attribute__((weak)) uint64_t qi_test_load(const void *address, unsigned size)
+{
+    if (test_touch)
+        test_touch(address, false);
+    return size == sizeof(uint64_t) ? __atomic_load_n((const uint64_t *)address, __ATOMIC_ACQUIRE)
+                                    : __atomic_load_n((const uint32_t *)address, __ATOMIC_ACQUIRE);
+}
+
+__attribute__((weak)) void qi_test_store(void *address, uint64_t value, unsigned size)
+{
+    if (test_touch)
+        test_touch(address, true);
+    if (size == sizeof(uint64_t))
+        __atomic_store_n((uint64_t *)address, value, __ATOMIC_RELEASE);
+    else
+        __atomic_store_n((uint32_t *)address, (uint32_t)value, __ATOMIC_RELEASE);
+}
+
+__attribute__((weak)) void qi_test_touch(const void *address, bool write)
 {
     if (test_touch)
         test_touch(address, write);
@@ -132,6 +173,8 @@ static void options_default(struct test_options *to, const struct test_options *
         to->colours = 1;
     if (!to->cpus)
         to->cpus = 1;
+    if (!to->callers)
+        to->callers = to->cpus;
     if (!to->held)
         to->held = MICRO ? 256 : 4096;
 }
@@ -140,6 +183,7 @@ static struct soft_config machine_config(const struct test_options *o)
 {
     return (struct soft_config){
         .cpus = o->cpus,
+        .threads = o->threads,
         .held = o->held,
         .first_frame = o->first_frame,
         .frame_count = o->frames,
@@ -159,8 +203,12 @@ static struct layout world_layout(const struct test_options *o, struct quire_con
         .first_frame = o->first_frame,
         .frame_count = o->frames,
         .max_spaces = o->max_spaces,
+        .cpus = o->callers,
         .colours = o->colours,
         .reserve = o->reserve,
+        .max_pins = o->max_pins,
+        .commit_limit = o->commit_limit,
+        .stack_gap = o->stack_gap,
         .low = o->low,
         .high = o->high,
         .trace = o->trace,
@@ -308,22 +356,41 @@ void test_end(struct test_world *world, struct quire_space *space)
     quire_space_destroy(space);
 }
 
+/* CPU 0 for one access in `space`. */
+static struct soft_cpu *access_begin(struct test_world *world, struct quire_space *space)
+{
+    test_run(world, 0, space);
+    if (world->options.threads)
+        soft_cpu_enter(world->cpu[0]);
+    return world->cpu[0];
+}
+
+static enum quire_status access_end(struct test_world *world, enum quire_status status)
+{
+    if (world->options.threads)
+        soft_cpu_leave(world->cpu[0]);
+    return status;
+}
+
 enum quire_status test_load(struct test_world *world, struct quire_space *space, vaddr_t address,
                             uint8_t *out)
 {
-    test_run(world, 0, space);
-    return soft_load(world->cpu[0], address, out, 1);
+    struct soft_cpu *cpu = access_begin(world, space);
+
+    return access_end(world, soft_load(cpu, address, out, 1));
 }
 
 enum quire_status test_store(struct test_world *world, struct quire_space *space, vaddr_t address,
                              uint8_t value)
 {
-    test_run(world, 0, space);
-    return soft_store(world->cpu[0], address, &value, 1);
+    struct soft_cpu *cpu = access_begin(world, space);
+
+    return access_end(world, soft_store(cpu, address, &value, 1));
 }
 
 enum quire_status test_fetch(struct test_world *world, struct quire_space *space, vaddr_t address)
 {
-    test_run(world, 0, space);
-    return soft_fetch(world->cpu[0], address, NULL);
+    struct soft_cpu *cpu = access_begin(world, space);
+
+    return access_end(world, soft_fetch(cpu, address, NULL));
 }

@@ -16,6 +16,10 @@
  *
  * Failures of the n-th allocation, canaries and touches are controlled by the globals at the end,
  * since the hooks in core/hook.h carry no pointer.
+ *
+ * Usually one thread plays all the virtual CPUs, one after the other.  With options.threads several
+ * may be in quire at once: then test_cpu says which CPU a thread is, and every virtual CPU that
+ * runs a program is entered (soft_cpu_enter).
  */
 #ifndef TESTS_HOST_WORLD_H
 #define TESTS_HOST_WORLD_H
@@ -35,17 +39,22 @@ struct test_world;
 
 /* Zero in a field means the default in brackets. */
 struct test_options {
-    uint32_t frames;     /* frames added to the manager [micro: 64, real: 4096] */
-    pfn_t first_frame;   /* [16] */
-    uint32_t max_spaces; /* [micro: 8, real: 1024] */
-    uint32_t colours;    /* [1] */
-    uint32_t reserve;    /* [0] */
-    uint32_t cpus;       /* virtual CPUs, at most TEST_CPUS [1] */
-    uint32_t held;       /* slots of a CPU's test TLB, a power of two [micro: 256, real: 4096] */
-    vaddr_t low, high;   /* [0: all the machine offers] */
-    bool no_frames;      /* add no frames; the test does it */
-    void *block;         /* a static buffer aligned to 4096, or null: mapped */
-    size_t block_size;   /* of the static buffer */
+    uint32_t frames;       /* frames added to the manager [micro: 64, real: 4096] */
+    pfn_t first_frame;     /* [16] */
+    uint32_t max_spaces;   /* [micro: 8, real: 1024] */
+    uint32_t colours;      /* [1] */
+    uint32_t reserve;      /* [0] */
+    uint32_t max_pins;     /* [0] */
+    uint64_t commit_limit; /* pages [0: no limit] */
+    uint64_t stack_gap;    /* bytes [0] */
+    uint32_t cpus;         /* virtual CPUs, at most TEST_CPUS [1] */
+    uint32_t callers;      /* config.cpus: records for calls in progress [cpus] */
+    bool threads;          /* they run at the same time [one after the other] */
+    uint32_t held;         /* slots of a CPU's test TLB, a power of two [micro: 256, real: 4096] */
+    vaddr_t low, high;     /* [0: all the machine offers] */
+    bool no_frames;        /* add no frames; the test does it */
+    void *block;           /* a static buffer aligned to 4096, or null: mapped */
+    size_t block_size;     /* of the static buffer */
     void (*trace)(void *host, enum quire_event event, struct quire_space *space, uint64_t a,
                   uint64_t b);
 };
@@ -68,12 +77,15 @@ struct test_world {
     /* The host: free to set by a test at any time. */
     bool (*need_frames)(struct test_world *world, uint32_t frames); /* null: answers false */
     void (*yield)(struct test_world *world);                        /* null: does nothing */
-    void *context;                                                  /* for the two above */
-    void (*reported)(struct test_world *world, const char *line);   /* null: nothing more */
+    void (*wait)(struct test_world *world, const void *key);       /* null: panics unless threads */
+    uint32_t (*cpu_number)(struct test_world *world);              /* null: test_cpu */
+    bool (*need_commit)(struct test_world *world, uint64_t pages); /* null: answers false */
+    void *context;                                                 /* for those above */
+    void (*reported)(struct test_world *world, const char *line);  /* null: nothing more */
     bool quiet; /* host_report prints nothing (counts all the same) */
 
     /* What the host was asked since test_world_create. */
-    uint64_t need_calls, yields, reports;
+    uint64_t need_calls, need_commit_calls, yields, reports;
     uint32_t need_frames_last;    /* argument of the last host_need_frames */
     char report[TEST_REPORT_MAX]; /* the last line reported */
 };
@@ -133,8 +145,11 @@ void test_failure_set(uint64_t at, bool from_then_on, uint32_t sites);
 extern jmp_buf *test_panic_catch;
 extern char test_panic_text[TEST_REPORT_MAX];
 
-/* Not null: called for each touch of shared state. */
+/* Not null: called for each load, store and touch of shared state. */
 extern void (*test_touch)(const void *address, bool write);
+
+/* What host_cpu answers to this thread. */
+extern _Thread_local uint32_t test_cpu;
 
 /* ---- random numbers -------------------------------------------------------------------------- */
 

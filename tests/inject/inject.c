@@ -36,7 +36,15 @@
 #include <unistd.h>
 
 enum { STEPS_MADE = 28, TEXT_MAX = 1024 }; /* of a scenario made at random */
-enum { SPACES = 6, PAGES = 64, FRAMES = 160, TAKEN = 8, BULK = 4 * QUIRE_PAGE_SIZE };
+enum {
+    SPACES = 6,
+    PAGES = 64,
+    FRAMES = 160,
+    TAKEN = 8,
+    BULK = 4 * QUIRE_PAGE_SIZE,
+    PINS = 4,
+    RUNS = 8
+};
 
 /*
  * Steps: c create, f fork (to the second space), d destroy; m map, u unmap, p protect, with first
@@ -70,6 +78,16 @@ static const char *const scenarios[] = {
     "d A; p B 3 2 3; w B 4; w B 3; p C 3 5 1; r C 3; r C 4; p C 3 10 3; w C 12; d B; w C 3; w C 4",
     "c A; m A 0 64 3; w A 0; w A 4; w A 16; w A 32; f A B; u A 2 40; u B 1 2; w A 0; w B 0; f A C; "
     "p B 3 30 0; p B 4 1 3; w B 4; p B 5 28 3; w B 16; u C 0 1; w A 43; u B 0 64; d C; w A 1",
+    "c A; m A 0 64 3; w A 0; w A 3; w A 17; w A 40; o A 0 4 2; o A 16 4 1; f A B; w A 1; f B C; r "
+    "C 0; "
+    "w B 2; o B 36 8 2; f B D; w D 41; d B; w C 3; d A; w D 5; w C 21",
+    "c A; m A 0 64 3; w A 0; w A 1; w A 16; P A 0 2; P A 16 1; f A B; w A 0; w A 2; w B 1; f A C; "
+    "w C 0; "
+    "u A 16 2; f A D; Q; w D 0; Q; w A 1; d A; w B 0; w C 1",
+    "c A; m A 0 32 3; w A 0; w A 1; w A 5; w A 9; f A B; k A 1 2; n A 5 3; w A 5; f A C; j A 1 2; "
+    "w A 1; "
+    "v A 8 4 40; w A 41; v A 0 4 20; w A 20; f A D; v D 20 4 1; w D 2; d B; w C 5; k C 4 3; d A; "
+    "w D 41",
 };
 #define SCENARIOS ((unsigned)(sizeof scenarios / sizeof scenarios[0]))
 
@@ -91,6 +109,9 @@ static struct inject {
     unsigned done_pages; /* of a copy that was refused in the middle */
     unsigned refusals;
     uint32_t least_free;
+    struct quire_pin pin[PINS];
+    struct quire_run run[PINS][RUNS];
+    unsigned pinned, unpinned;
     jmp_buf out;
 } J;
 
@@ -328,6 +349,30 @@ static enum quire_status do_frame(const struct step *s)
     return status;
 }
 
+static enum quire_status do_move(const struct step *s)
+{
+    vaddr_t from = address_of(s->a), to = address_of(s->c);
+    uint64_t length = address_of(s->a + s->b) - from;
+
+    return quire_move(J.space[s->space], from, length, &to, length, QUIRE_MOVE_FIXED);
+}
+
+/* Pins are let go in the order in which they were made. */
+static enum quire_status do_pin(const struct step *s)
+{
+    vaddr_t at = address_of(s->a);
+    unsigned i = s->kind == 'P' ? J.pinned : J.unpinned;
+
+    if (s->kind == 'Q') {
+        J.unpinned++;
+        return quire_unpin(J.world.q, &J.pin[i]);
+    }
+    enum quire_status status = quire_pin(J.space[s->space], at, address_of(s->a + s->b) - at,
+                                         QUIRE_WRITE, J.run[i], RUNS, &J.pin[i]);
+    J.pinned += status == QUIRE_OK;
+    return status;
+}
+
 static enum quire_status step_do(const struct step *s)
 {
     vaddr_t at = address_of(s->a);
@@ -347,6 +392,13 @@ static enum quire_status step_do(const struct step *s)
     case 'R': return do_copy(s);
     case 't':
     case 'g': return do_frame(s);
+    case 'o': return quire_advise(J.space[s->space], at, length, (enum quire_advice)s->c);
+    case 'k': return quire_guard(J.space[s->space], at, length);
+    case 'j': return quire_unguard(J.space[s->space], at, length);
+    case 'n': return quire_discard(J.space[s->space], at, length);
+    case 'v': return do_move(s);
+    case 'P':
+    case 'Q': return do_pin(s);
     default: fail("no step is called %c", s->kind);
     }
 }
@@ -375,7 +427,7 @@ static const unsigned char *page_bytes(unsigned s, unsigned page)
     if (!J.space[s])
         return zeros;
     quire_page(J.space[s], address_of(page), &p);
-    if (p.kind == QUIRE_PAGE_EMPTY)
+    if (p.kind == QUIRE_PAGE_EMPTY || p.kind == QUIRE_PAGE_GUARD)
         return zeros;
     return J.world.frames + ((size_t)(p.pfn - J.world.config.first_frame) << QUIRE_PAGE_SHIFT);
 }
@@ -428,14 +480,23 @@ static void reserve_check(const struct step *s)
     J.world.q->frames.reserve = J.world.options.reserve;
 }
 
+/* The same, looked at within a call. */
+static uint32_t frames_now(void)
+{
+    return qi_frames_in_state(J.world.q, QI_FRAME_FREE) +
+           qi_frames_in_state(J.world.q, QI_FRAME_ZEROED);
+}
+
 /* The fewest frames that were free at any time within a step: seen at each access to shared state.
  */
 static void least_free_look(const void *address, bool write)
 {
     (void)address;
     (void)write;
-    if (J.world.q->frames.free < J.least_free)
-        J.least_free = J.world.q->frames.free;
+    uint32_t free = frames_now();
+
+    if (free < J.least_free)
+        J.least_free = free;
 }
 
 static bool is_access(const struct step *s)
@@ -489,7 +550,7 @@ static void step_run(const struct step *s)
         reserve_check(s);
         more_frames();
     }
-    uint32_t free_again = J.least_free = J.world.q->frames.free;
+    uint32_t free_again = J.least_free = frames_now();
     status = step_do(s);
     least_free_look(NULL, false);
     if (tight && is_access(s))
@@ -506,13 +567,17 @@ static void run(uint32_t frames, uint32_t reserve, uint64_t fail_at, bool from_t
 
     test_world_create(&J.world, &(struct test_options){.frames = FRAMES,
                                                        .max_spaces = SPACES,
+                                                       .max_pins = PINS,
                                                        .cpus = SPACES,
+                                                       /* A refusal is not helped by another CPU's
+                                                          cache. */
+                                                       .callers = 1,
                                                        .held = 64,
                                                        .reserve = reserve,
                                                        .no_frames = true});
     J.world.quiet = true;
     memset(J.space, 0, sizeof J.space);
-    J.taken_count = J.step = J.refusals = J.done_pages = 0;
+    J.taken_count = J.step = J.refusals = J.done_pages = J.pinned = J.unpinned = 0;
     J.frames_added = frames;
     if (quire_add_frames(J.world.q, J.world.config.first_frame, frames) != QUIRE_OK)
         fail("frames can not be added");
@@ -578,8 +643,8 @@ static void on_signal(int number)
 void inject_run(const struct inject_options *options, struct inject_result *result)
 {
     static char text[TEXT_MAX];
-    static const char *const names[QI_SITE_COUNT] = {"FAULT", "SPACE_ROOT", "SPACE_RECORD",
-                                                     "NODE",  "RANGE",      "TAKE"};
+    static const char *const names[QI_SITE_COUNT] = {"FAULT", "SPACE_ROOT", "SPACE_RECORD", "NODE",
+                                                     "RANGE", "TAKE",       "FORK"};
     jmp_buf panic;
 
     J = (struct inject){.result = result};

@@ -8,6 +8,8 @@
  * and make sure that a right which was taken away is gone at the next instruction: they hold core's
  * flushes and the machine together.
  *
+ * What concerns a second CPU (flushes that must reach it) runs where there is one.
+ *
  * Each case has its own space, leaves nothing behind, and is followed by the auditor.  A case stops
  * at its first failed expectation; its space is then left as it is, so that later cases do not run
  * into it.
@@ -20,6 +22,9 @@
 
 #define PAGE ((vaddr_t)QUIRE_PAGE_SIZE)
 #define LEAF (PAGE << QUIRE_TABLE_SHIFT)
+
+/* Spaces that identifiers_are_clean makes, of five frames each. */
+enum { SPACES_MANY = QUIRE_ADDRESS_BITS < 32 ? 4 : 12 };
 
 struct run {
     const struct conformance *m;
@@ -73,6 +78,14 @@ static bool may(struct run *r, vaddr_t address, uint32_t access)
     uint8_t byte = r->m->code[0];
 
     return r->m->attempt(r->m->context, address, access, &byte);
+}
+
+/* The attempt by the other CPU. */
+static bool other_may(struct run *r, vaddr_t address, uint32_t access)
+{
+    uint8_t byte = r->m->code[0];
+
+    return r->m->attempt_other(r->m->context, address, access, &byte);
 }
 
 /* The access as a program makes it: faults are resolved. */
@@ -159,6 +172,18 @@ static entry_t *entry_at(struct run *r, vaddr_t address, unsigned level)
 static void flush_space(struct run *r)
 {
     mmu_flush_space(r->m->machine, r->space, quire_space_root(r->space));
+}
+
+enum flush_kind { FLUSH_PAGE, FLUSH_RANGE, FLUSH_SPACE };
+
+/* The page at `address`, or more. */
+static void flush(struct run *r, vaddr_t address, enum flush_kind how)
+{
+    switch (how) {
+    case FLUSH_PAGE: mmu_flush_page(r->m->machine, r->space, address); break;
+    case FLUSH_RANGE: mmu_flush_range(r->m->machine, r->space, address, address + PAGE); break;
+    case FLUSH_SPACE: flush_space(r); break;
+    }
 }
 
 /* ---- contract cases -------------------------------------------------------------------------- */
@@ -290,8 +315,6 @@ static void present_needs_every_level(struct run *r)
 
 /* Exchange the frames of two pages by hand and flush by `how`; the bytes must be exchanged at once.
  */
-enum flush_kind { FLUSH_PAGE, FLUSH_RANGE, FLUSH_SPACE };
-
 static void swap_pages(struct run *r, vaddr_t a, vaddr_t b, enum flush_kind how)
 {
     entry_t *ea = entry_at(r, a, 1), *eb = entry_at(r, b, 1);
@@ -299,14 +322,8 @@ static void swap_pages(struct run *r, vaddr_t a, vaddr_t b, enum flush_kind how)
 
     *ea = pointing_at(*ea, pb);
     *eb = pointing_at(*eb, pa);
-    switch (how) {
-    case FLUSH_PAGE:
-        mmu_flush_page(r->m->machine, r->space, a);
-        mmu_flush_page(r->m->machine, r->space, b);
-        break;
-    case FLUSH_RANGE: mmu_flush_range(r->m->machine, r->space, a, b + PAGE); break;
-    case FLUSH_SPACE: flush_space(r); break;
-    }
+    flush(r, a, how);
+    flush(r, b, how);
 }
 
 /* Goal: each flush forgets what it covers.  Method: exchange two frames under their translations.
@@ -391,6 +408,71 @@ static void flush_covers_tables(struct run *r)
         quire_frame_give(r->m->q, copies[level]);
 }
 
+/*
+ * Goal: a flush reaches a space that does not run.  Method: translations of a space, another one
+ * runs, the first one's tables change and are flushed each way, and it runs again.
+ */
+static void flushes_cover_who_rests(struct run *r)
+{
+    struct quire_space *other;
+    vaddr_t a = r->base + PAGE, b = r->base + LEAF + 2 * PAGE;
+
+    EXPECT(quire_space_create(r->m->q, &other) == QUIRE_OK);
+    EXPECT(map(r, r->base, 2 * LEAF, QUIRE_READ | QUIRE_WRITE));
+    EXPECT(put(r, a, 10));
+    EXPECT(put(r, b, 20));
+    for (int how = FLUSH_PAGE; how <= FLUSH_SPACE; how++) {
+        EXPECT(holds(r, a, 10));
+        EXPECT(holds(r, b, 20));
+        r->m->run(r->m->context, other);
+        EXPECT(!may(r, a, QUIRE_READ));
+        swap_pages(r, a, b, (enum flush_kind)how);
+        r->m->run(r->m->context, r->space);
+        EXPECT(holds(r, a, 20));
+        EXPECT(holds(r, b, 10));
+        swap_pages(r, a, b, (enum flush_kind)how);
+    }
+    quire_space_destroy(other);
+    EXPECT(holds(r, a, 10));
+}
+
+/*
+ * Goal: a flush reaches another CPU.  Method: it holds a writable translation, W is cleared by hand
+ * at each level and flushed each way, and its next attempt is refused; the same while it runs
+ * another space, and comes back.
+ */
+static void flushes_reach_the_other(struct run *r)
+{
+    struct quire_space *second;
+
+    if (!r->m->run_other)
+        return;
+    EXPECT(quire_space_create(r->m->q, &second) == QUIRE_OK);
+    EXPECT(map(r, r->base, LEAF, QUIRE_READ | QUIRE_WRITE));
+    EXPECT(put(r, r->base, 1));
+    for (unsigned n = 0; n < 6 * QUIRE_LEVELS; n++) {
+        unsigned level = 1 + n / 6, how = n % 3;
+        bool rests = n % 6 >= 3;
+        entry_t *e = entry_at(r, r->base, level);
+
+        r->m->run_other(r->m->context, r->space);
+        EXPECT(other_may(r, r->base, QUIRE_WRITE));
+        if (rests)
+            r->m->run_other(r->m->context, second);
+        *e &= ~ENTRY_WRITE;
+        flush(r, r->base, (enum flush_kind)how);
+        if (rests)
+            r->m->run_other(r->m->context, r->space);
+        EXPECT(!other_may(r, r->base, QUIRE_WRITE));
+        EXPECT(other_may(r, r->base, QUIRE_READ));
+        EXPECT(!may(r, r->base, QUIRE_WRITE));
+        *e |= ENTRY_WRITE;
+        flush(r, r->base, FLUSH_SPACE);
+    }
+    r->m->run_other(r->m->context, 0);
+    quire_space_destroy(second);
+}
+
 /* Goal: more rights need no flush.  Method: refuse, loosen by hand, fault (which finds nothing to
  * do), retry. */
 static void loosening_needs_no_flush(struct run *r)
@@ -455,6 +537,60 @@ static void spaces_are_apart(struct run *r)
     }
     quire_space_destroy(second);
     EXPECT(holds(r, r->base, 1));
+}
+
+/* A space more, which runs: the i-th of several, with the byte i + 1 in its i-th page. */
+static bool nth_space(struct run *r, struct quire_space **out, unsigned i)
+{
+    if (quire_space_create(r->m->q, out) != QUIRE_OK)
+        return false;
+    r->m->run(r->m->context, *out);
+    r->space = *out;
+    return map(r, r->base, SPACES_MANY * PAGE, QUIRE_READ | QUIRE_WRITE) &&
+           put(r, r->base + i * PAGE, (uint8_t)(i + 1));
+}
+
+/* The space that runs has the byte in its i-th page, and no translation of another one's. */
+static bool is_nth_space(struct run *r, unsigned i)
+{
+    for (unsigned page = 0; page < SPACES_MANY; page++) {
+        if (page != i && may(r, r->base + page * PAGE, QUIRE_READ))
+            return false;
+    }
+    return holds(r, r->base + i * PAGE, (uint8_t)(i + 1));
+}
+
+/*
+ * Goal: an identifier that is used again brings nothing with it (bugs.md row 19).  Method: more
+ * spaces than a CPU has identifiers for, in turn; then few, with identifiers that run out again and
+ * again; flushes that take new ones, and spaces that die and come back.
+ */
+static void identifiers_are_clean(struct run *r)
+{
+    struct quire_space *first = r->space, *spaces[SPACES_MANY];
+
+    for (unsigned i = 0; i < SPACES_MANY; i++)
+        EXPECT(nth_space(r, &spaces[i], i));
+    for (unsigned n = 0; n < 16 * SPACES_MANY; n++) {
+        unsigned i = n % (n < 4 * SPACES_MANY ? SPACES_MANY : 3);
+
+        if (n % 12 == 0 && r->m->wear)
+            r->m->wear(r->m->context);
+        r->m->run(r->m->context, spaces[i]);
+        r->space = spaces[i];
+        EXPECT(is_nth_space(r, i));
+        if (n % 5 == 0)
+            flush_space(r);
+        if (n % 7 == 0) {
+            r->m->run(r->m->context, 0);
+            quire_space_destroy(spaces[i]);
+            EXPECT(nth_space(r, &spaces[i], i));
+        }
+    }
+    r->m->run(r->m->context, first);
+    r->space = first;
+    for (unsigned i = 0; i < SPACES_MANY; i++)
+        quire_space_destroy(spaces[i]);
 }
 
 /* Goal: no translation outlives its space.  Method: spaces made and destroyed where the last one
@@ -626,9 +762,12 @@ static const struct {
     {"flushes_cover", flushes_cover},
     {"flush_range_covers_all", flush_range_covers_all},
     {"flush_covers_tables", flush_covers_tables},
+    {"flushes_cover_who_rests", flushes_cover_who_rests},
+    {"flushes_reach_the_other", flushes_reach_the_other},
     {"loosening_needs_no_flush", loosening_needs_no_flush},
     {"roots_agree", roots_agree},
     {"spaces_are_apart", spaces_are_apart},
+    {"identifiers_are_clean", identifiers_are_clean},
     {"dead_spaces_are_forgotten", dead_spaces_are_forgotten},
     {"protect_is_at_once", protect_is_at_once},
     {"unmap_is_at_once", unmap_is_at_once},

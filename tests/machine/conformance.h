@@ -3,7 +3,8 @@
  * The conformance suite: what core expects of a machine, the same source on each of them.
  *
  * A port links conformance.c, fills in struct conformance and calls conformance_run, which needs
- * about 40 free frames, no other space that changes meanwhile, and no C library beyond mem*.
+ * about 70 free frames (40 in the micro geometry), no other space that changes meanwhile, and no C
+ * library beyond mem*.
  */
 #ifndef TESTS_MACHINE_CONFORMANCE_H
 #define TESTS_MACHINE_CONFORMANCE_H
@@ -32,6 +33,11 @@ struct conformance {
      * executes the code there.
      */
     bool (*attempt)(void *context, vaddr_t address, uint32_t access, uint8_t *byte);
+    /* The same two for a second CPU; null: there is none. */
+    void (*run_other)(void *context, struct quire_space *space);
+    bool (*attempt_other)(void *context, vaddr_t address, uint32_t access, uint8_t *byte);
+    /* Make the identifiers of spaces run out soon; null: the machine has none. */
+    void (*wear)(void *context);
     /* The frame through the direct map. */
     void *(*frame)(void *context, pfn_t pfn);
     /* quire_check, and whatever the machine itself can check: the number of findings. */

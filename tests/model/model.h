@@ -17,9 +17,10 @@ struct model_options {
 struct model_result {
     bool failed;
     uint64_t ops; /* done */
-    uint64_t ok, refused, no_memory, injected, must_succeed;
-    uint64_t forks, copies, reuses, audits, bytes; /* bytes: compared */
-    uint64_t within;                               /* operations done while another one waited */
+    uint64_t ok, refused, no_memory, no_commit, injected, must_succeed;
+    uint64_t pins, diffs, pulled, forks, copies, reuses, audits;
+    uint64_t bytes;  /* compared */
+    uint64_t within; /* operations done while another one waited */
     char why[512];
 };
 

@@ -22,6 +22,7 @@
 #include <string.h>
 
 enum { OPS_A_WORLD = 5000 };
+typedef unsigned long long llu;
 
 int main(int argc, char **argv)
 {
@@ -59,13 +60,12 @@ int main(int argc, char **argv)
             break;
     }
     printf("model: ok (%llu operations in %llu worlds: %llu done, %llu refused, %llu without "
-           "memory of which %llu injected; %llu must succeed, %llu within others, %llu forks, %llu "
-           "copies, %llu "
-           "reuses, %llu audits, %llu bytes compared)\n",
-           (unsigned long long)r.ops, (unsigned long long)worlds, (unsigned long long)r.ok,
-           (unsigned long long)r.refused, (unsigned long long)r.no_memory,
-           (unsigned long long)r.injected, (unsigned long long)r.must_succeed,
-           (unsigned long long)r.within, (unsigned long long)r.forks, (unsigned long long)r.copies,
-           (unsigned long long)r.reuses, (unsigned long long)r.audits, (unsigned long long)r.bytes);
+           "memory of which %llu injected, %llu without a promise; %llu must succeed, %llu within "
+           "others, %llu forks, %llu copies, %llu reuses, %llu pulled, %llu pins, %llu diffs, %llu "
+           "audits, %llu bytes compared)\n",
+           (llu)r.ops, (llu)worlds, (llu)r.ok, (llu)r.refused, (llu)r.no_memory, (llu)r.injected,
+           (llu)r.no_commit, (llu)r.must_succeed, (llu)r.within, (llu)r.forks, (llu)r.copies,
+           (llu)r.reuses, (llu)r.pulled, (llu)r.pins, (llu)r.diffs, (llu)r.audits, (llu)r.bytes);
+    printf("[proof] operations %llu\n", (llu)r.ops);
     return 0;
 }

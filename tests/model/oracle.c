@@ -7,27 +7,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-void oracle_copy(struct oracle *to, const struct oracle *from)
+static vaddr_t larger(vaddr_t a, vaddr_t b) { return a > b ? a : b; }
+static vaddr_t smaller(vaddr_t a, vaddr_t b) { return a < b ? a : b; }
+
+/* ---- regions --------------------------------------------------------------------------------- */
+
+void map_copy(struct oracle_map *to, const struct oracle_map *from)
 {
-    to->region_count = from->region_count;
-    to->page_count = from->page_count;
-    memcpy(to->region, from->region, from->region_count * sizeof from->region[0]);
-    memcpy(to->page, from->page, from->page_count * sizeof from->page[0]);
+    to->count = from->count;
+    memcpy(to->region, from->region, from->count * sizeof from->region[0]);
 }
 
-const struct oracle_region *oracle_find(const struct oracle *o, vaddr_t address)
+const struct oracle_region *map_above(const struct oracle_map *map, vaddr_t address)
 {
-    for (unsigned i = 0; i < o->region_count; i++) {
-        if (o->region[i].start <= address && address < o->region[i].end)
-            return &o->region[i];
+    for (unsigned i = 0; i < map->count; i++) {
+        if (address < map->region[i].end)
+            return &map->region[i];
     }
     return NULL;
 }
 
-bool oracle_whole(const struct oracle *o, vaddr_t low, vaddr_t high)
+const struct oracle_region *map_find(const struct oracle_map *map, vaddr_t address)
+{
+    const struct oracle_region *r = map_above(map, address);
+
+    return r && r->start <= address ? r : NULL;
+}
+
+bool map_whole(const struct oracle_map *map, vaddr_t low, vaddr_t high)
 {
     while (low < high) {
-        const struct oracle_region *r = oracle_find(o, low);
+        const struct oracle_region *r = map_find(map, low);
 
         if (!r)
             return false;
@@ -36,97 +46,196 @@ bool oracle_whole(const struct oracle *o, vaddr_t low, vaddr_t high)
     return true;
 }
 
-bool oracle_any(const struct oracle *o, vaddr_t low, vaddr_t high)
+bool map_any(const struct oracle_map *map, vaddr_t low, vaddr_t high)
 {
-    for (unsigned i = 0; i < o->region_count; i++) {
-        if (o->region[i].start < high && low < o->region[i].end)
-            return true;
-    }
-    return false;
+    const struct oracle_region *r = map_above(map, low);
+
+    return r && r->start < high;
 }
 
-bool oracle_gap(const struct oracle *o, vaddr_t low, vaddr_t high, uint64_t length, vaddr_t *out)
+bool map_gap(const struct oracle_map *map, vaddr_t low, vaddr_t high, uint64_t length, vaddr_t *out)
 {
     vaddr_t end = high;
 
-    for (unsigned i = o->region_count; i-- > 0;) {
-        if (o->region[i].end <= end && end - o->region[i].end >= length) {
+    for (unsigned i = map->count; i-- > 0;) {
+        if (map->region[i].end <= end && end - map->region[i].end >= length) {
             *out = end - length;
             return true;
         }
-        end = o->region[i].start;
+        end = map->region[i].start;
     }
     *out = end - length;
     return end >= low && end - low >= length;
 }
 
-/* ---- regions --------------------------------------------------------------------------------- */
-
-static void region_add(struct oracle *o, vaddr_t start, vaddr_t end, uint32_t prot)
+uint64_t map_charge(const struct oracle_map *map)
 {
-    struct oracle_region *last = o->region_count ? &o->region[o->region_count - 1] : NULL;
+    uint64_t pages = 0;
 
-    if (start >= end)
+    for (unsigned i = 0; i < map->count; i++) {
+        if (map->region[i].charged)
+            pages += (map->region[i].end - map->region[i].start) >> QUIRE_PAGE_SHIFT;
+    }
+    return pages;
+}
+
+static bool alike(const struct oracle_region *a, const struct oracle_region *b)
+{
+    return a->prot == b->prot && a->flags == b->flags && a->name == b->name &&
+           a->charged == b->charged;
+}
+
+/* The part of `r` within [low, high), after all that is in the list. */
+static void append(struct oracle_map *map, const struct oracle_region *r, vaddr_t low, vaddr_t high)
+{
+    struct oracle_region *last = map->count ? &map->region[map->count - 1] : NULL;
+
+    low = larger(low, r->start);
+    high = smaller(high, r->end);
+    if (low >= high)
         return;
-    if (last && last->end == start && last->prot == prot) {
-        last->end = end;
+    if (last && last->end == low && alike(last, r)) {
+        last->end = high;
         return;
     }
-    if (o->region_count == ORACLE_REGIONS_MAX)
+    if (map->count == ORACLE_REGIONS_MAX)
         abort();
-    o->region[o->region_count++] = (struct oracle_region){start, end, prot};
+    map->region[map->count] = *r;
+    map->region[map->count].start = low;
+    map->region[map->count++].end = high;
 }
 
-/* Write the list anew, with [low, high) changed: to `prot` where mapped, unmapped, or mapped. */
-enum change { UNMAP, MAP, PROTECT };
-
-static void regions_change(struct oracle *o, vaddr_t low, vaddr_t high, enum change change,
-                           uint32_t prot)
+static void charge(struct oracle_region *r)
 {
-    struct oracle_region old[ORACLE_REGIONS_MAX];
-    unsigned count = o->region_count;
-    bool placed = change != MAP;
+    bool reserved = (r->flags & QUIRE_REGION_RESERVED) != 0;
 
-    memcpy(old, o->region, count * sizeof old[0]);
-    o->region_count = 0;
-    for (unsigned i = 0; i < count; i++) {
-        const struct oracle_region *r = &old[i];
+    r->charged = !reserved && (r->charged || (r->prot & QUIRE_WRITE));
+}
 
-        region_add(o, r->start, r->end < low ? r->end : low, r->prot);
-        if (!placed && r->end > low) {
-            region_add(o, low, high, prot);
-            placed = true;
-        }
-        if (change == PROTECT)
-            region_add(o, r->start > low ? r->start : low, r->end < high ? r->end : high, prot);
-        region_add(o, r->start > high ? r->start : high, r->end, r->prot);
+void map_cut(struct oracle_map *map, vaddr_t low, vaddr_t high)
+{
+    struct oracle_map old;
+
+    map_copy(&old, map);
+    map->count = 0;
+    for (unsigned i = 0; i < old.count; i++) {
+        append(map, &old.region[i], 0, low);
+        append(map, &old.region[i], high, UINT64_MAX);
     }
-    if (!placed)
-        region_add(o, low, high, prot);
 }
 
-void oracle_unmap(struct oracle *o, vaddr_t low, vaddr_t high)
+void map_put(struct oracle_map *map, struct oracle_region region)
 {
-    regions_change(o, low, high, UNMAP, 0);
-    for (unsigned i = 0; i < o->page_count;) {
-        vaddr_t address = o->page[i].number << QUIRE_PAGE_SHIFT;
+    struct oracle_map old;
+    unsigned i = 0;
 
-        if (low <= address && address < high)
-            o->page[i] = o->page[--o->page_count];
+    charge(&region);
+    map_cut(map, region.start, region.end);
+    map_copy(&old, map);
+    map->count = 0;
+    while (i < old.count && old.region[i].start < region.start)
+        append(map, &old.region[i++], 0, UINT64_MAX);
+    append(map, &region, 0, UINT64_MAX);
+    while (i < old.count)
+        append(map, &old.region[i++], 0, UINT64_MAX);
+}
+
+void map_alter(struct oracle_map *map, vaddr_t low, vaddr_t high, const struct oracle_alter *alter)
+{
+    struct oracle_map old;
+
+    map_copy(&old, map);
+    map->count = 0;
+    for (unsigned i = 0; i < old.count; i++) {
+        struct oracle_region r = old.region[i];
+
+        r.flags = (r.flags & ~alter->clear) | alter->set;
+        r.prot = alter->set_prot ? alter->prot : r.prot;
+        r.name = alter->set_name ? alter->name : r.name;
+        charge(&r);
+        append(map, &old.region[i], 0, low);
+        append(map, &r, low, high);
+        append(map, &old.region[i], high, UINT64_MAX);
+    }
+}
+
+void map_move(struct oracle_map *map, vaddr_t from, uint64_t old, vaddr_t to, uint64_t length)
+{
+    struct oracle_map moved = {0};
+    vaddr_t end = from + (old < length ? old : length);
+
+    for (unsigned i = 0; i < map->count; i++)
+        append(&moved, &map->region[i], from, end);
+    map_cut(map, from, from + old);
+    map_cut(map, to, to + length);
+    for (unsigned i = 0; i < moved.count; i++) {
+        struct oracle_region r = moved.region[i];
+
+        r.start += to - from;
+        r.end += to - from;
+        if (i + 1 == moved.count)
+            r.end = to + length;
+        map_put(map, r);
+    }
+}
+
+/* ---- sets ------------------------------------------------------------------------------------ */
+
+bool ranges_have(const struct oracle_ranges *set, vaddr_t address)
+{
+    for (unsigned i = 0; i < set->count; i++) {
+        if (set->range[i].low <= address && address < set->range[i].high)
+            return true;
+    }
+    return false;
+}
+
+static void ranges_append(struct oracle_ranges *set, vaddr_t low, vaddr_t high)
+{
+    if (low >= high)
+        return;
+    if (set->count == ORACLE_RANGES_MAX) {
+        set->lost = true;
+        return;
+    }
+    set->range[set->count].low = low;
+    set->range[set->count++].high = high;
+}
+
+void ranges_remove(struct oracle_ranges *set, vaddr_t low, vaddr_t high)
+{
+    unsigned count = set->count;
+
+    for (unsigned i = 0; i < count; i++) {
+        vaddr_t start = set->range[i].low, end = set->range[i].high;
+
+        if (end <= low || start >= high)
+            continue;
+        /* What remains above goes to the end of the list; what remains below stays here. */
+        ranges_append(set, larger(start, high), end);
+        set->range[i].high = larger(start, smaller(end, low));
+    }
+    for (unsigned i = 0; i < set->count;) {
+        if (set->range[i].low == set->range[i].high)
+            set->range[i] = set->range[--set->count];
         else
             i++;
     }
 }
 
-void oracle_map(struct oracle *o, vaddr_t low, vaddr_t high, uint32_t prot)
+void ranges_add(struct oracle_ranges *set, vaddr_t low, vaddr_t high)
 {
-    oracle_unmap(o, low, high);
-    regions_change(o, low, high, MAP, prot);
-}
-
-void oracle_protect(struct oracle *o, vaddr_t low, vaddr_t high, uint32_t prot)
-{
-    regions_change(o, low, high, PROTECT, prot);
+    for (unsigned i = 0; i < set->count;) {
+        if (set->range[i].high < low || set->range[i].low > high) {
+            i++;
+            continue;
+        }
+        low = smaller(low, set->range[i].low);
+        high = larger(high, set->range[i].high);
+        set->range[i] = set->range[--set->count];
+        i = 0;
+    }
+    ranges_append(set, low, high);
 }
 
 /* ---- pages ----------------------------------------------------------------------------------- */
@@ -154,4 +263,94 @@ unsigned char *oracle_touch(struct oracle *o, uint64_t number)
     page->number = number;
     memset(page->bytes, 0, sizeof page->bytes);
     return page->bytes;
+}
+
+void oracle_write(struct oracle *o, vaddr_t address, const unsigned char *from, uint64_t length)
+{
+    for (uint64_t done = 0; done < length;) {
+        vaddr_t at = address + done;
+        uint32_t offset = (uint32_t)(at & (QUIRE_PAGE_SIZE - 1));
+        uint64_t n = smaller(QUIRE_PAGE_SIZE - offset, length - done);
+
+        memcpy(oracle_touch(o, at >> QUIRE_PAGE_SHIFT) + offset, from + done, n);
+        done += n;
+    }
+}
+
+void oracle_discard(struct oracle *o, vaddr_t low, vaddr_t high)
+{
+    for (unsigned i = 0; i < o->page_count;) {
+        vaddr_t address = o->page[i].number << QUIRE_PAGE_SHIFT;
+
+        if (low <= address && address < high)
+            o->page[i] = o->page[--o->page_count];
+        else
+            i++;
+    }
+}
+
+/* ---- spaces ---------------------------------------------------------------------------------- */
+
+void oracle_clear(struct oracle *o)
+{
+    o->map.count = o->page_count = o->guards.count = 0;
+    o->guards.lost = false;
+}
+
+void oracle_fork(struct oracle *child, const struct oracle *parent)
+{
+    map_copy(&child->map, &parent->map);
+    child->guards = parent->guards;
+    child->page_count = parent->page_count;
+    memcpy(child->page, parent->page, parent->page_count * sizeof parent->page[0]);
+    for (unsigned i = 0; i < parent->map.count; i++) {
+        const struct oracle_region *r = &parent->map.region[i];
+
+        if (r->flags & QUIRE_REGION_FORK_OMIT) {
+            oracle_unmap(child, r->start, r->end);
+        } else if (r->flags & QUIRE_REGION_FORK_WIPE) {
+            oracle_discard(child, r->start, r->end);
+            ranges_remove(&child->guards, r->start, r->end);
+        }
+    }
+}
+
+void oracle_unmap(struct oracle *o, vaddr_t low, vaddr_t high)
+{
+    map_cut(&o->map, low, high);
+    oracle_discard(o, low, high);
+    ranges_remove(&o->guards, low, high);
+}
+
+void oracle_move(struct oracle *o, vaddr_t from, uint64_t old, vaddr_t to, uint64_t length)
+{
+    vaddr_t end = from + (old < length ? old : length);
+    struct oracle_ranges guards = o->guards;
+    struct oracle_map map;
+
+    map_copy(&map, &o->map);
+    map_move(&map, from, old, to, length);
+    if (length < old) { /* the rest is as unmapped */
+        oracle_discard(o, end, from + old);
+        ranges_remove(&o->guards, end, from + old);
+    }
+    if (to != from) {
+        oracle_discard(o, to, to + length);
+        ranges_remove(&o->guards, to, to + length);
+        for (unsigned i = 0; i < o->page_count; i++) {
+            vaddr_t at = o->page[i].number << QUIRE_PAGE_SHIFT;
+
+            if (from <= at && at < end)
+                o->page[i].number = (at - from + to) >> QUIRE_PAGE_SHIFT;
+        }
+        ranges_remove(&o->guards, from, end);
+        for (unsigned i = 0; i < guards.count; i++) {
+            vaddr_t low = larger(guards.range[i].low, from);
+            vaddr_t high = smaller(guards.range[i].high, end);
+
+            if (low < high)
+                ranges_add(&o->guards, low - from + to, high - from + to);
+        }
+    }
+    map_copy(&o->map, &map);
 }

@@ -114,6 +114,7 @@ static void put_entry(struct writer *w, entry_t e, unsigned level)
     put16(w, (unsigned)bits_of(w, e));
     switch (entry_kind(e, level)) {
     case QI_EMPTY:
+    case QI_GUARD:
     case QI_ZERO: break;
     case QI_OWN:
     case QI_BARRED: put_page(w, entry_pfn(e)); break;

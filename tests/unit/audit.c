@@ -8,7 +8,7 @@
  */
 #include "unit.h"
 
-#include "fault.h"
+#include "pin.h"
 
 /* a lends to b, c shares b's tables; page by page: own, lent, zero, barred, borrowed, prototype,
  * hidden. */
@@ -59,7 +59,7 @@ static pfn_t free_frame(struct scene *s)
 
 static void scene_begin(struct scene *s)
 {
-    begin(&s->u);
+    begin_with(&s->u, &(struct test_options){.cpus = 2, .colours = 4, .max_pins = 1});
     s->q = s->u.w.q;
     s->a = space_new(&s->u);
     map(&s->u, s->a, 0, 2 * LEAF, RW);
@@ -110,11 +110,21 @@ static unsigned wanted(struct scene *s, const char *words)
     return 1;
 }
 
+/* As it is now is how it should be. */
+static void scene_keep(struct scene *s)
+{
+    test_run(&s->u.w, 0, NULL);
+    CHECK(quire_check(s->q) == 0);
+    free(s->healthy);
+    s->healthy = test_world_copy(&s->u.w);
+}
+
 static void scene_end(struct scene *s)
 {
     CHECK(quire_check(s->q) == 0);
     free(s->healthy);
-    end(&s->u, s->a);
+    if (s->a)
+        end(&s->u, s->a);
     end(&s->u, s->b);
     end(&s->u, s->c);
     finish(&s->u);
@@ -135,18 +145,27 @@ static void frames(void)
     record(&s, pfn)->state = QI_FRAME_STATE_COUNT;
     n += wanted(&s, ": state");
     record(&s, pfn)->state = QI_FRAME_TAKEN;
-    n += wanted(&s, "on list");
+    n += wanted(&s, "state or place");
     s.q->frames.free++;
     n += wanted(&s, "free frames");
-    s.q->frames.by_state[QI_FRAME_TAKEN]++;
+    s.q->cpus[0].by_state[QI_FRAME_TAKEN]++;
     n += wanted(&s, "frames in state");
-    record(&s, s.q->frames.list[0][0].head)->next = s.q->frames.list[0][0].head;
+    record(&s, s.q->frames.list[0][0])->next = s.q->frames.list[0][0];
     n += wanted(&s, "free frames");
-    record(&s, s.q->frames.list[0][0].head)->next = UINT32_MAX - 1;
+    record(&s, s.q->frames.list[0][0])->next = UINT32_MAX - 1;
     n += wanted(&s, "free frames");
-    record(&s, s.q->frames.list[0][0].head)->prev = 0;
-    n += wanted(&s, "on list");
-    *(uint8_t *)frame_memory(&s.q->frames, s.q->frames.list[1][0].head) = 1;
+    s.q->cpus[0].cache.count++;
+    n += wanted(&s, "frames cached");
+    s.q->cpus[1].limbo[0].count++;
+    n += wanted(&s, "frames in limbo");
+    pfn = s.q->frames.list[0][0];
+    s.q->frames.list[0][0] = s.q->frames.list[0][1];
+    s.q->frames.list[0][1] = pfn;
+    n += wanted(&s, "state or place");
+    s.q->drop_list = UINT32_MAX - 1;
+    n += wanted(&s, "dying tables");
+    pfn = s.q->frames.list[1][0] == QI_NO_FRAME ? s.q->frames.list[1][1] : s.q->frames.list[1][0];
+    *(uint8_t *)frame_memory(&s.q->frames, pfn) = 1;
     n += wanted(&s, "zeroed, but byte");
     ((uint8_t *)frame_memory(&s.q->frames, s.q->zero_page))[QUIRE_PAGE_SIZE - 1] = 1;
     n += wanted(&s, "the zero page");
@@ -208,6 +227,8 @@ static void entries(void)
     n += wanted(&s, "does not name it");
     *e = (*e & ~ENTRY_PAYLOAD_MASK) | (entry_t)free_frame(&s) << ENTRY_PAYLOAD_SHIFT;
     n += wanted(&s, "is no page");
+    *e &= ~ENTRY_PAYLOAD_MASK; /* frame 0, which is none of the manager's */
+    n += wanted(&s, "is no page");
     *slot_of(&s, s.a, LEAF + PAGE(2), 1) |= ENTRY_WRITE;
     n += wanted(&s, "writable, in a region that forbids it");
     *e = entry_with_exec(*e, true);
@@ -239,6 +260,10 @@ static void entries(void)
     n += wanted(&s, "its child is shared or frozen");
     *e = entry_table(s.a->root);
     n += wanted(&s, "is no table of level");
+    *e = entry_table(0);
+    n += wanted(&s, "its child is shared or frozen");
+    record(&s, s.a->root)->level = 1;
+    n += wanted(&s, "is no root");
     e = slot_of(&s, s.b, 0, QUIRE_LEVELS);
     *e |= ENTRY_WRITE;
     n += wanted(&s, "writable in a shared root");
@@ -265,6 +290,16 @@ static void homes(void)
     n += wanted(&s, "does not name it");
     record(&s, pfn_at(s.a, PAGE(1)))->home = home_make(free_frame(&s), 0);
     n += wanted(&s, "no leaf");
+    record(&s, pfn_at(s.a, PAGE(1)))->home = home_make(0, 0);
+    n += wanted(&s, "no leaf");
+    record(&s, pfn_at(s.a, PAGE(1)))->home = home_make(s.a->root, 0);
+    n += wanted(&s, "no leaf");
+    record(&s, lender)->level = 2;
+    n += wanted(&s, "lends nothing");
+    record(&s, lender)->level = 2;
+    n += wanted(&s, "its side frame");
+    record(&s, lender)->side = 0;
+    n += wanted(&s, "its side frame");
     record(&s, lender)->side = QI_NO_FRAME;
     n += wanted(&s, "lends nothing");
     record(&s, lender)->side = free_frame(&s);
@@ -309,4 +344,202 @@ static void regions(void)
     scene_end(&s);
 }
 
-CHECK_MAIN("unit.audit", TEST(frames), TEST(counts), TEST(entries), TEST(homes), TEST(regions))
+/*
+ * Goal: what neighbours, subtrees and flags of regions say is checked too.  Method: a tree of seven
+ * regions that touch, readable and writable in turn; and one word of it.
+ */
+static void neighbours(void)
+{
+    struct scene s;
+    struct quire_space *space;
+    struct qi_region *top;
+    unsigned n = 0;
+
+    scene_begin(&s);
+    space = space_new(&s.u);
+    for (unsigned i = 0; i < 7; i++)
+        map(&s.u, space, PAGE(2 * i), PAGE(2), i & 1 ? RW : R);
+    scene_keep(&s);
+    top = space->regions;
+    CHECK(top->start == PAGE(6) && top->left->right && top->right->left);
+    top->left->right->end += PAGE(1);
+    n += wanted(&s, "overlaps");
+    top->right->left->start -= PAGE(1);
+    n += wanted(&s, "overlaps");
+    top->prot = R;
+    top->flags = 0;
+    n += wanted(&s, "should be merged");
+    top->right->left->prot = RW;
+    top->right->left->flags = QI_REGION_CHARGED;
+    n += wanted(&s, "should be merged");
+    top->left = NULL;
+    n += wanted(&s, "height");
+    top->right = NULL;
+    n += wanted(&s, "height");
+    top->below ^= QI_REGION_FORK_WORK;
+    n += wanted(&s, "promises");
+    top->left->below ^= QI_REGION_FORK_WORK;
+    n += wanted(&s, "promises");
+    top->right->below ^= QI_REGION_FORK_WORK;
+    n += wanted(&s, "promises");
+    top->flags |= QUIRE_REGION_RESERVED;
+    n += wanted(&s, "protection");
+    top->flags = 0;
+    n += wanted(&s, "protection");
+    s.q->low = PAGE(1);
+    n += wanted(&s, "region at");
+    s.q->nodes.used++;
+    n += wanted(&s, "region nodes");
+    record(&s, frame_of(&s.q->frames, top))->share++;
+    n += wanted(&s, "region nodes");
+    ((struct qi_region *)qi_region_find(s.a->regions, LEAF + PAGE(2)))->flags |=
+        QUIRE_REGION_RESERVED;
+    n += wanted(&s, "readable, in a region that forbids it");
+    FIGURES("%u kinds of damage", n);
+    end(&s.u, space);
+    scene_end(&s);
+}
+
+/*
+ * Goal: pins and promises are recounted.  Method: a pinned page that says that it is an orphan, an
+ * orphan without pins, and each count one too many.
+ */
+static void pins(void)
+{
+    struct scene s;
+    struct quire_run run;
+    struct quire_pin pin;
+    struct qi_frame *page;
+    unsigned n = 0;
+
+    scene_begin(&s);
+    CHECK_OK(quire_pin(s.a, LEAF, 1, QUIRE_READ, &run, 1, &pin));
+    scene_keep(&s);
+    page = record(&s, run.first);
+    page->share |= QI_ORPHAN;
+    n += wanted(&s, "pins, home");
+    page->share = QI_ORPHAN;
+    page->home = QI_NO_HOME;
+    n += wanted(&s, "pins, home");
+    page->share++;
+    n += wanted(&s, "by handles");
+    s.q->pins[pin.slot].pages++;
+    n += wanted(&s, "by handles");
+    s.q->committed++;
+    n += wanted(&s, "promised pages");
+    FIGURES("%u kinds of damage", n);
+    CHECK_OK(quire_unpin(s.q, &pin));
+    scene_end(&s);
+}
+
+/* A table that nobody walks any more, and that still lends `kind`. */
+static pfn_t prototype_leaf(struct scene *s, enum qi_kind kind, unsigned *index)
+{
+    for (uint32_t i = 0; i < s->q->frames.count; i++) {
+        pfn_t pfn = s->q->frames.first + i;
+
+        if (s->q->frames.records[i].state != QI_FRAME_TABLE || s->q->frames.records[i].share != 0)
+            continue;
+        for (*index = 0; *index < QUIRE_TABLE_ENTRIES; ++*index) {
+            if (entry_kind(table_entries(s->q, pfn)[*index], 1) == kind)
+                return pfn;
+        }
+    }
+    CHECK(!"no such table");
+    return 0;
+}
+
+/*
+ * Goal: a table without parents holds homes in use and nothing else.  Method: one that lends a page
+ * and one that lends a barred page, their lender gone; then each broken in one word.
+ */
+static void prototypes(void)
+{
+    struct scene s;
+    struct quire_space *space;
+    unsigned n = 0, index;
+    pfn_t leaf;
+
+    scene_begin(&s);
+    space = fork_of(&s.u, s.a);
+    put(&s.u, space, LEAF, 3);
+    end(&s.u, s.a);
+    s.a = NULL;
+    scene_keep(&s);
+    (void)prototype_leaf(&s, QI_BARRED, &index);
+    leaf = prototype_leaf(&s, QI_OWN, &index);
+    table_side(s.q, record(&s, leaf))->uses[index] = 0;
+    n += wanted(&s, "in a table without parents");
+    record(&s, leaf)->side = 0;
+    n += wanted(&s, "in a table without parents");
+    table_entries(s.q, leaf)[index] = entry_absent(QI_CODE_GUARD, 0, 0);
+    n += wanted(&s, "in a table without parents");
+    record(&s, leaf)->present = 0;
+    n += wanted(&s, "no parents, and");
+    record(&s, leaf)->level = 2;
+    n += wanted(&s, "no parents, and");
+    FIGURES("%u kinds of damage", n);
+    end(&s.u, space);
+    scene_end(&s);
+}
+
+/* Between two slices of a destroy: the list of what waits. */
+static void damage_what_waits(struct test_world *world)
+{
+    struct scene *s = world->context;
+    pfn_t first = s->q->drop_list;
+
+    CHECK(quire_check(s->q) == 0);
+    if (first == QI_NO_FRAME || record(s, first)->next == QI_NO_FRAME)
+        return;
+    world->yield = NULL;
+    scene_keep(s);
+    s->q->drop_list = QI_NO_FRAME;
+    wanted(s, "dying tables");
+    record(s, first)->next = QI_NO_FRAME;
+    wanted(s, "dying tables");
+    s->q->drop_list = UINT32_MAX - 1;
+    wanted(s, "dying tables");
+    record(s, first)->next = first;
+    wanted(s, "dying tables");
+}
+
+/*
+ * Goal: the list of dying tables is followed with care.  Method: while two tables wait, the list is
+ * empty, too short, leaves the arena, or bites its tail.
+ */
+static void dying(void)
+{
+    struct scene s;
+    struct quire_space *space;
+
+    scene_begin(&s);
+    space = space_new(&s.u);
+    map(&s.u, space, 0, 2 * LEAF, RW);
+    put(&s.u, space, 0, 1);
+    put(&s.u, space, LEAF, 1);
+    s.u.w.context = &s;
+    s.u.w.yield = damage_what_waits;
+    test_run(&s.u.w, 0, NULL);
+    quire_space_destroy(space);
+    CHECK(!s.u.w.yield);
+    scene_end(&s);
+}
+
+/*
+ * Goal: a manager without frames is sound.  Method: the auditor, before any were added.
+ */
+static void no_frames(void)
+{
+    struct unit u;
+
+    begin_with(&u, &(struct test_options){.no_frames = true});
+    CHECK(quire_check(u.w.q) == 0);
+    u.w.q->committed++;
+    u.w.quiet = true;
+    CHECK(quire_check(u.w.q) == 1);
+    test_world_destroy(&u.w);
+}
+
+CHECK_MAIN("unit.audit", TEST(frames), TEST(counts), TEST(entries), TEST(homes), TEST(regions),
+           TEST(neighbours), TEST(pins), TEST(prototypes), TEST(dying), TEST(no_frames))

@@ -102,9 +102,11 @@ static void bad_flags(void)
         REFUSED(quire_map(s.space, &address, PAGE(1), RW | bit, QUIRE_MAP_FIXED), QUIRE_BAD_FLAGS);
         REFUSED(quire_protect(s.space, PAGE(0), PAGE(1), R | bit), QUIRE_BAD_FLAGS);
     }
-    for (uint32_t bit = 4; bit; bit <<= 1)
+    for (uint32_t bit = 16; bit; bit <<= 1)
         REFUSED(quire_map(s.space, &address, PAGE(1), RW, QUIRE_MAP_FIXED | bit), QUIRE_BAD_FLAGS);
     REFUSED(quire_map(s.space, &address, PAGE(1), RW, QUIRE_MAP_REPLACE), QUIRE_BAD_FLAGS);
+    REFUSED(quire_map(s.space, &address, PAGE(1), RW, QUIRE_MAP_RESERVE | QUIRE_MAP_GROWS_DOWN),
+            QUIRE_BAD_FLAGS);
     CHECK(address == PAGE(16));
     FIGURES("%u calls refused", refused);
     scene_end(&s);
@@ -183,7 +185,9 @@ static void refused_faults(void)
 
     scene_begin(&s);
     for (uint32_t access = 0; access < 32; access++) {
-        if (access != R && access != W && access != X)
+        uint32_t kind = access & ~(uint32_t)QUIRE_NO_WAIT;
+
+        if (kind != R && kind != W && kind != X)
             REFUSED(quire_fault(s.space, PAGE(1), access), QUIRE_BAD_FLAGS);
     }
     REFUSED(quire_fault(s.space, PAGE(1), UINT32_MAX), QUIRE_BAD_FLAGS);
@@ -228,8 +232,13 @@ static void bad_config(void)
     SPOILT(arena, (char *)good.arena + 1, false);
     SPOILT(arena_size, good.arena_size - 1, false);
     SPOILT(arena_size, 0, false);
+    SPOILT(direct_map, NULL, false);
     SPOILT(frame_count, 0, true);
     SPOILT(max_spaces, 0, true);
+    SPOILT(max_spaces, (1 << 24) + 1, true);
+    SPOILT(cpus, (1 << 12) + 1, true);
+    SPOILT(max_pins, (1 << 24) + 1, true);
+    SPOILT(stack_gap, PAGE(1) + 1, true);
     SPOILT(colours, 3, true);
     SPOILT(colours, QUIRE_COLOURS_MAX * 2, true);
     SPOILT(low, 1, true);
@@ -241,6 +250,58 @@ static void bad_config(void)
     CHECK(quire_arena_size(&good) > 0);
     CHECK(quire_arena_size(&good) <= good.arena_size);
     audit(&u);
+    finish(&u);
+}
+
+/*
+ * Goal: 0 CPUs are one, and 0 colours are one.  Method: a manager of each beside the world's, which
+ * has the size of the world's and is as sound.
+ */
+static void defaults(void)
+{
+    struct unit u;
+    struct quire *q;
+    struct quire_config c;
+
+    begin(&u);
+    c = u.w.config;
+    c.cpus = c.colours = 0;
+    CHECK(quire_arena_size(&c) == quire_arena_size(&u.w.config));
+    c.arena_size = (c.arena_size + 63) / 64 * 64;
+    c.arena = aligned_alloc(64, c.arena_size);
+    CHECK_OK(quire_create(&c, &q));
+    CHECK(quire_check(q) == 0);
+    free(c.arena);
+    finish(&u);
+}
+
+/*
+ * Goal: a handle that is dead, or was never live, is refused, and so is more than there is memory.
+ * Method: the same slot and the same number of pages again, with the handle from before.
+ */
+static void bad_pins(void)
+{
+    struct unit u;
+    struct quire_space *space;
+    struct quire_run run;
+    struct quire_pin first, second, none;
+
+    begin_with(&u, &(struct test_options){.max_pins = 1});
+    space = space_new(&u);
+    map(&u, space, 0, PAGE(2), RW);
+    CHECK_OK(quire_pin(space, 0, 1, QUIRE_READ, &run, 1, &first));
+    CHECK_OK(quire_unpin(u.w.q, &first));
+    CHECK_OK(quire_pin(space, 0, 1, QUIRE_READ, &run, 1, &second));
+    CHECK(second.slot == first.slot && second.pages == first.pages);
+    CHECK_STATUS(quire_unpin(u.w.q, &first), QUIRE_BAD_PIN);
+    CHECK_OK(quire_unpin(u.w.q, &second));
+    none = second;
+    none.pages = none.run_count = 0;
+    for (none.serial = 0; none.serial < 4; none.serial++)
+        CHECK_STATUS(quire_unpin(u.w.q, &none), QUIRE_BAD_PIN);
+    CHECK_STATUS(quire_pin(space, 0, PAGE(u.w.options.frames + 1), QUIRE_READ, &run, 1, &first),
+                 QUIRE_TOO_MANY_PINS);
+    end(&u, space);
     finish(&u);
 }
 
@@ -298,5 +359,5 @@ static void status_names(void)
 }
 
 CHECK_MAIN("unit.input", TEST(bad_ranges), TEST(bad_flags), TEST(overlaps_and_holes),
-           TEST(looking_changes_nothing), TEST(refused_faults), TEST(bad_config), TEST(bad_frames),
-           TEST(status_names))
+           TEST(looking_changes_nothing), TEST(refused_faults), TEST(bad_config), TEST(defaults),
+           TEST(bad_pins), TEST(bad_frames), TEST(status_names))

@@ -273,6 +273,60 @@ static void snapshot_is_everything(void)
     finish(&u);
 }
 
+static unsigned asked;
+
+/* CPU 1 looks whether it is asked, as its own thread would. */
+static void answer(struct test_world *world, const void *key)
+{
+    (void)key;
+    asked += world->cpu[1]->asked != NULL;
+    soft_cpu_poll(world->cpu[1]);
+}
+
+/*
+ * Goal: a CPU that runs guest code is asked by flushes of what it may hold, and by no others.
+ * Method: CPU 1 is entered, and looks for requests when the flush waits for it; flushes of the
+ * space that it runs, of one that it ran, and of spaces that it never ran.  (The test TLB takes one
+ * space in 64 for another.)
+ */
+static void only_holders_are_asked(void)
+{
+    enum { STRANGERS = 6 };
+    struct unit u;
+    struct quire_space *space, *strangers[STRANGERS];
+    uint8_t byte;
+
+    begin_with(&u, &(struct test_options){.cpus = 2, .threads = true});
+    u.w.wait = answer;
+    space = space_new(&u);
+    map(&u, space, 0, PAGE(1), RW);
+    put(&u, space, 0, 1);
+    soft_cpu_run(u.w.cpu[1], u.w.q, space);
+    soft_cpu_enter(u.w.cpu[1]);
+    CHECK_OK(soft_load(u.w.cpu[1], 0, &byte, 1));
+    asked = 0;
+    mmu_flush_page(u.w.machine, space, 0);
+    CHECK(asked == 1);
+    for (unsigned i = 0; i < STRANGERS; i++)
+        strangers[i] = space_new(&u);
+    for (unsigned i = 0; i < STRANGERS; i++) {
+        mmu_flush_page(u.w.machine, strangers[i], 0);
+        mmu_flush_space(u.w.machine, strangers[i], quire_space_root(strangers[i]));
+    }
+    CHECK(asked < 1 + 2 * STRANGERS);
+    soft_cpu_run(u.w.cpu[1], u.w.q, strangers[0]);
+    asked = 0;
+    mmu_flush_range(u.w.machine, space, 0, PAGE(1));
+    CHECK(asked == 1);
+    soft_cpu_leave(u.w.cpu[1]);
+    mmu_flush_page(u.w.machine, strangers[0], 0);
+    CHECK(asked == 1);
+    for (unsigned i = 0; i < STRANGERS; i++)
+        end(&u, strangers[i]);
+    end(&u, space);
+    finish(&u);
+}
+
 CHECK_MAIN("unit.soft", TEST(every_size_and_alignment), TEST(refused_moves_nothing),
            TEST(missing_flushes_are_found), TEST(stale_is_used), TEST(broken_promises_are_reported),
-           TEST(snapshot_is_everything))
+           TEST(snapshot_is_everything), TEST(only_holders_are_asked))

@@ -63,6 +63,7 @@ static void fork_costs(struct unit *u, struct quire_space *space, struct cost *f
  */
 static void fork_touches_a_constant(void)
 {
+    enum { BATCH_TOUCHES = 256 };
     static const uint64_t sizes[] = {UINT64_C(1) << 20, UINT64_C(1) << 30, UINT64_C(1) << 40};
     struct cost first[6], again[6];
     unsigned n = 0;
@@ -99,8 +100,11 @@ static void fork_touches_a_constant(void)
     for (unsigned i = 1; i < n; i++) {
         CHECK(again[i].touches == again[0].touches);
         CHECK(again[i].lines <= again[0].lines + 1);
-        /* The first fork clears W in the root: a line for each 8 entries that are there. */
-        CHECK(first[i].touches <= first[0].touches + QUIRE_TABLE_ENTRIES);
+        /*
+         * The first fork clears W in the root, a line for each 8 entries that are there; and it may
+         * be its turn to bring a batch of free frames back to the lists.
+         */
+        CHECK(first[i].touches <= first[0].touches + QUIRE_TABLE_ENTRIES + BATCH_TOUCHES);
         CHECK(first[i].lines <= first[0].lines + 8);
     }
     CHECK(again[0].lines <= 8);

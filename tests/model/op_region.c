@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Operations on regions.
+ *
+ * Each is done to a copy of the oracle's regions first, which says what the promise would be; then
+ * to the space; and on success to the oracle.
+ */
+#include "state.h"
+
+uint64_t change_frames(const struct oracle *o)
+{
+    uint64_t nodes = o->map.count + 10;
+    uint64_t a_frame = QUIRE_PAGE_SIZE / 64;
+
+    return (nodes + a_frame - 1) / a_frame + 1 + 2u * QUIRE_LEVELS;
+}
+
+/* Tables over a range where there are none. */
+static uint64_t tables_over(uint64_t length)
+{
+    uint64_t count = 0;
+
+    for (unsigned level = 1; level < QUIRE_LEVELS; level++)
+        count += (length >> (QUIRE_PAGE_SHIFT + level * QUIRE_TABLE_SHIFT)) + 2;
+    return count;
+}
+
+static enum quire_status range_status(vaddr_t address, uint64_t length)
+{
+    return address < M.low || address + length > M.high ? QUIRE_OUT_OF_RANGE : QUIRE_OK;
+}
+
+/* The range, which has to be mapped without a hole. */
+static enum quire_status whole_status(const struct model_space *m, vaddr_t at, uint64_t length)
+{
+    if (range_status(at, length) != QUIRE_OK)
+        return QUIRE_OUT_OF_RANGE;
+    return map_whole(&m->oracle->map, at, at + length) ? QUIRE_OK : QUIRE_NOT_MAPPED;
+}
+
+/* After the change the space has `map`: is that more than it may be promised? */
+static enum quire_status promise_status(const struct model_space *m, const struct oracle_map *map)
+{
+    uint64_t was = map_charge(&m->oracle->map), will = map_charge(map);
+
+    return will > was && will > m->commit_limit ? QUIRE_NO_COMMIT : QUIRE_OK;
+}
+
+/* A range somewhere, often within one region, or all of it. */
+static void some_range(const struct model_space *m, vaddr_t *at, uint64_t *length)
+{
+    *length = some_length();
+    *at = some_start(some_mapped_address(m->oracle, 7), *length);
+    const struct oracle_region *r = map_find(&m->oracle->map, *at);
+
+    if (r && chance(60)) {
+        *at = chance(50) ? r->start : *at;
+        *length = chance(50) || r->end - *at < *length ? r->end - *at : *length;
+    }
+}
+
+static uint32_t whole_prot(uint32_t prot) { return prot & 6 ? prot | QUIRE_READ : prot; }
+
+/* ---- map and unmap --------------------------------------------------------------------------- */
+
+void trim(struct model_space *m)
+{
+    struct oracle *o = m->oracle;
+
+    if (o->map.count < REGIONS_KEPT && o->page_count < PAGES_KEPT && o->guards.count < GUARDS_KEPT)
+        return;
+    doing("unmap(%u, all)", m->owner);
+    if (!judge(quire_unmap(m->space, M.low, M.high - M.low), QUIRE_OK, change_frames(o), true))
+        return;
+    oracle_unmap(o, M.low, M.high);
+    pins_lose(m, M.low, M.high);
+    pair_touch(m, M.low, M.high - M.low);
+}
+
+static uint32_t some_map_flags(void)
+{
+    static const uint32_t places[] = {0, 0, QUIRE_MAP_FIXED, QUIRE_MAP_FIXED,
+                                      QUIRE_MAP_FIXED | QUIRE_MAP_REPLACE};
+    uint32_t flags = places[below(5)], kind = below(100);
+
+    if (kind < 12)
+        flags |= QUIRE_MAP_RESERVE;
+    else if (kind < 22)
+        flags |= QUIRE_MAP_GROWS_DOWN;
+    return flags;
+}
+
+/* Where it goes, or why it can not. */
+static enum quire_status map_status(const struct model_space *m, vaddr_t hint, uint64_t length,
+                                    uint32_t flags, vaddr_t *place)
+{
+    const struct oracle_map *map = &m->oracle->map;
+    enum quire_status status = range_status(hint, length);
+    bool taken = map_any(map, hint, hint + length);
+
+    *place = hint;
+    if (flags & QUIRE_MAP_FIXED) {
+        if (status == QUIRE_OK && taken && !(flags & QUIRE_MAP_REPLACE))
+            status = QUIRE_OVERLAPS;
+        return status;
+    }
+    if (length > M.high - M.low)
+        return QUIRE_OUT_OF_RANGE;
+    if (status == QUIRE_OK && !taken)
+        return QUIRE_OK;
+    return map_gap(map, M.low, M.high, length, place) ? QUIRE_OK : QUIRE_NO_ADDRESSES;
+}
+
+void op_map(struct model_space *m)
+{
+    uint32_t flags = some_map_flags(), prot = some_prot();
+    uint64_t length = some_length();
+    vaddr_t hint = chance(75) ? some_address() : some_mapped_address(m->oracle, 7);
+    vaddr_t at = hint = some_start(hint, length), place;
+    enum quire_status wanted = map_status(m, hint, length, flags, &place);
+    struct oracle_map map;
+
+    if (wanted == QUIRE_OK) {
+        struct oracle_region r = {.start = place, .end = place + length, .prot = whole_prot(prot)};
+
+        r.flags = flags & QUIRE_MAP_RESERVE      ? QUIRE_REGION_RESERVED
+                  : flags & QUIRE_MAP_GROWS_DOWN ? QUIRE_REGION_GROWS_DOWN
+                                                 : 0;
+        map_copy(&map, &m->oracle->map);
+        map_put(&map, r);
+        wanted = promise_status(m, &map);
+    }
+    doing("map(%u, %#llx, %#llx, prot %u, flags %u)", m->owner, (llu)hint, (llu)length, prot,
+          flags);
+    if (!judge(quire_map(m->space, &at, length, prot, flags), wanted, change_frames(m->oracle),
+               false)) {
+        if (at != hint)
+            fail("the address has changed although it failed");
+        return;
+    }
+    if (at != place)
+        fail("mapped at %#llx, not %#llx", (llu)at, (llu)place);
+    oracle_unmap(m->oracle, place, place + length);
+    map_copy(&m->oracle->map, &map);
+    pins_lose(m, place, place + length);
+    pair_touch(m, place, length);
+    compare_regions(m);
+}
+
+void op_unmap(struct model_space *m)
+{
+    uint64_t length = some_length();
+    vaddr_t at = some_start(some_mapped_address(m->oracle, 7), length);
+
+    doing("unmap(%u, %#llx, %#llx)", m->owner, (llu)at, (llu)length);
+    if (!judge(quire_unmap(m->space, at, length), range_status(at, length),
+               change_frames(m->oracle), true))
+        return;
+    oracle_unmap(m->oracle, at, at + length);
+    pins_lose(m, at, at + length);
+    pair_touch(m, at, length);
+    compare_regions(m);
+    compare_touched(at, length);
+}
+
+/* ---- what alters regions --------------------------------------------------------------------- */
+
+/* Settle an operation that gives the whole range something; true: it was done. */
+static bool altered(struct model_space *m, enum quire_status got, vaddr_t at, uint64_t length,
+                    const struct oracle_alter *alter, bool urgent)
+{
+    enum quire_status wanted = whole_status(m, at, length);
+    struct oracle_map map;
+
+    if (wanted == QUIRE_OK) {
+        map_copy(&map, &m->oracle->map);
+        map_alter(&map, at, at + length, alter);
+        wanted = promise_status(m, &map);
+    }
+    if (!judge(got, wanted, change_frames(m->oracle), urgent))
+        return false;
+    map_copy(&m->oracle->map, &map);
+    return true;
+}
+
+/* The same, when pages were looked at by nobody yet. */
+static void altered_end(const struct model_space *m, vaddr_t at, uint64_t length)
+{
+    compare_regions(m);
+    compare_touched(at, length);
+}
+
+void op_protect(struct model_space *m)
+{
+    struct oracle_alter alter = {.set_prot = true};
+    uint32_t prot = some_prot();
+    uint64_t length;
+    vaddr_t at;
+
+    some_range(m, &at, &length);
+    alter.prot = whole_prot(prot);
+    doing("protect(%u, %#llx, %#llx, prot %u)", m->owner, (llu)at, (llu)length, prot);
+    if (altered(m, quire_protect(m->space, at, length, prot), at, length, &alter, false))
+        altered_end(m, at, length);
+}
+
+void op_commit(struct model_space *m)
+{
+    struct oracle_alter alter = {.set_prot = true, .clear = QUIRE_REGION_RESERVED};
+    uint32_t prot = some_prot();
+    uint64_t length;
+    vaddr_t at;
+
+    some_range(m, &at, &length);
+    alter.prot = whole_prot(prot);
+    doing("commit(%u, %#llx, %#llx, prot %u)", m->owner, (llu)at, (llu)length, prot);
+    if (!altered(m, quire_commit(m->space, at, length, prot), at, length, &alter, false))
+        return;
+    pair_touch(m, at, length);
+    altered_end(m, at, length);
+}
+
+/* The content of a range is gone, and what was pinned there is nobody's. */
+static void content_gone(struct model_space *m, vaddr_t at, uint64_t length)
+{
+    oracle_discard(m->oracle, at, at + length);
+    pins_lose(m, at, at + length);
+    pair_touch(m, at, length);
+    altered_end(m, at, length);
+}
+
+void op_decommit(struct model_space *m)
+{
+    const struct oracle_alter alter = {.set = QUIRE_REGION_RESERVED};
+    uint64_t length;
+    vaddr_t at;
+
+    some_range(m, &at, &length);
+    doing("decommit(%u, %#llx, %#llx)", m->owner, (llu)at, (llu)length);
+    if (!altered(m, quire_decommit(m->space, at, length), at, length, &alter, true))
+        return;
+    ranges_remove(&m->oracle->guards, at, at + length);
+    content_gone(m, at, length);
+}
+
+void op_advise(struct model_space *m)
+{
+    static const uint32_t flags[] = {0, QUIRE_REGION_FORK_OMIT, QUIRE_REGION_FORK_WIPE};
+    enum quire_advice advice = (enum quire_advice)below(QUIRE_ADVICE_COUNT);
+    struct oracle_alter alter = {.clear = QUIRE_REGION_FORK_OMIT | QUIRE_REGION_FORK_WIPE,
+                                 .set = flags[advice]};
+    uint64_t length;
+    vaddr_t at;
+
+    some_range(m, &at, &length);
+    doing("advise(%u, %#llx, %#llx, %u)", m->owner, (llu)at, (llu)length, advice);
+    if (altered(m, quire_advise(m->space, at, length, advice), at, length, &alter, false))
+        altered_end(m, at, length);
+}
+
+void op_name(struct model_space *m)
+{
+    struct oracle_alter alter = {.set_name = true, .name = below(3)};
+    uint64_t length;
+    vaddr_t at;
+
+    some_range(m, &at, &length);
+    doing("name(%u, %#llx, %#llx, %u)", m->owner, (llu)at, (llu)length, (unsigned)alter.name);
+    if (altered(m, quire_name(m->space, at, length, alter.name), at, length, &alter, false))
+        altered_end(m, at, length);
+}
+
+/* ---- content and guards ---------------------------------------------------------------------- */
+
+void op_discard(struct model_space *m)
+{
+    uint64_t length = some_length();
+    vaddr_t at = some_start(some_mapped_address(m->oracle, 7), length);
+
+    doing("discard(%u, %#llx, %#llx)", m->owner, (llu)at, (llu)length);
+    if (judge(quire_discard(m->space, at, length), range_status(at, length),
+              change_frames(m->oracle), true))
+        content_gone(m, at, length);
+}
+
+/* Guards are entries: a range of them takes as many tables as one of pages. */
+static void some_guard_range(const struct model_space *m, vaddr_t *at, uint64_t *length)
+{
+    const uint64_t most = 3 * ((uint64_t)QUIRE_PAGE_SIZE << QUIRE_TABLE_SHIFT);
+
+    some_range(m, at, length);
+    if (chance(60))
+        *length = (uint64_t)(1 + below(2)) << QUIRE_PAGE_SHIFT;
+    if (*length > most)
+        *length = most;
+}
+
+void op_guard(struct model_space *m)
+{
+    uint64_t length;
+    vaddr_t at;
+
+    some_guard_range(m, &at, &length);
+    doing("guard(%u, %#llx, %#llx)", m->owner, (llu)at, (llu)length);
+    if (!judge(quire_guard(m->space, at, length), whole_status(m, at, length),
+               change_frames(m->oracle) + 2 * tables_over(length), false))
+        return;
+    ranges_add(&m->oracle->guards, at, at + length);
+    content_gone(m, at, length);
+}
+
+void op_unguard(struct model_space *m)
+{
+    const struct oracle_ranges *guards = &m->oracle->guards;
+    uint64_t length;
+    vaddr_t at;
+
+    some_guard_range(m, &at, &length);
+    if (guards->count && chance(80))
+        at = guards->range[below(guards->count)].low;
+    doing("unguard(%u, %#llx, %#llx)", m->owner, (llu)at, (llu)length);
+    if (!judge(quire_unguard(m->space, at, length), whole_status(m, at, length),
+               change_frames(m->oracle), false))
+        return;
+    ranges_remove(&m->oracle->guards, at, at + length);
+    pair_touch(m, at, length);
+    altered_end(m, at, length);
+}
+
+/* ---- move ------------------------------------------------------------------------------------ */
+
+/* Where it goes, or why it can not. */
+static enum quire_status move_status(const struct model_space *m, vaddr_t from, uint64_t old,
+                                     vaddr_t *to, uint64_t length, uint32_t flags)
+{
+    const struct oracle_map *map = &m->oracle->map;
+    vaddr_t hint = *to;
+
+    if (range_status(from, old) != QUIRE_OK)
+        return QUIRE_OUT_OF_RANGE;
+    if (flags & QUIRE_MOVE_FIXED) {
+        if (range_status(hint, length) != QUIRE_OK)
+            return QUIRE_OUT_OF_RANGE;
+        if (hint < from + old && from < hint + length)
+            return QUIRE_OVERLAPS;
+        return map_whole(map, from, from + old) ? QUIRE_OK : QUIRE_NOT_MAPPED;
+    }
+    *to = from;
+    if (length > M.high - M.low)
+        return QUIRE_OUT_OF_RANGE;
+    if (!map_whole(map, from, from + old))
+        return QUIRE_NOT_MAPPED;
+    if (length <= old || (from + length <= M.high && !map_any(map, from + old, from + length)))
+        return QUIRE_OK;
+    if (!(flags & QUIRE_MOVE_ANYWHERE))
+        return QUIRE_NO_ADDRESSES;
+    return map_gap(map, M.low, M.high, length, to) ? QUIRE_OK : QUIRE_NO_ADDRESSES;
+}
+
+void op_move(struct model_space *m)
+{
+    static const uint32_t kinds[] = {0, QUIRE_MOVE_ANYWHERE, QUIRE_MOVE_FIXED, QUIRE_MOVE_FIXED};
+    uint32_t flags = kinds[below(4)];
+    uint64_t old, length;
+    vaddr_t from, hint, to;
+    struct oracle_map map;
+
+    some_range(m, &from, &old);
+    length = chance(50) ? old : some_length();
+    hint = some_start(chance(60) ? some_address() : some_mapped_address(m->oracle, 7), length);
+    /* Places that lie alike in their tables: whole ones can move. */
+    if (chance(50))
+        hint = (hint & ~(((vaddr_t)QUIRE_PAGE_SIZE << QUIRE_TABLE_SHIFT) - 1)) |
+               (from & (((vaddr_t)QUIRE_PAGE_SIZE << QUIRE_TABLE_SHIFT) - 1));
+    to = hint;
+    enum quire_status wanted = move_status(m, from, old, &to, length, flags);
+    if (wanted == QUIRE_OK) {
+        map_copy(&map, &m->oracle->map);
+        map_move(&map, from, old, to, length);
+        wanted = promise_status(m, &map);
+    }
+    doing("move(%u, %#llx, %#llx, to %#llx, %#llx, flags %u)", m->owner, (llu)from, (llu)old,
+          (llu)hint, (llu)length, flags);
+    vaddr_t at = hint;
+    uint64_t shorter = old < length ? old : length;
+    if (!judge(quire_move(m->space, from, old, &at, length, flags), wanted,
+               2 * change_frames(m->oracle) + 4 * tables_over(shorter), false))
+        return;
+    if (at != to)
+        fail("moved to %#llx, not %#llx", (llu)at, (llu)to);
+    oracle_move(m->oracle, from, old, to, length);
+    pins_lose(m, from + shorter, from + old);
+    if (to != from) {
+        pins_lose(m, to, to + length);
+        pins_move(m, from, to, shorter);
+    }
+    pair_touch(m, from, old);
+    pair_touch(m, to, length);
+    altered_end(m, from, old);
+    altered_end(m, to, length);
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one block: where everything lies, snapshots, and the hash of a moment.
+ *
+ * The block is mapped once, at a fixed address where that is free, so that pointers within it, on
+ * the stacks too, are right after every restore and the same in every run of the program.  Of a
+ * stack only the live part counts, from the stack pointer to the top; what lies below is left over
+ * from calls that have returned.
+ */
+#define _GNU_SOURCE
+#include "machine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { BLOCK_MAX = 1 << 20, LINE = 64 };
+#define BLOCK_ADDRESS ((void *)(UINT64_C(1) << 40))
+
+static unsigned char *block, *frames, *stacks;
+
+static size_t lines(size_t n) { return (n + LINE - 1) & ~(size_t)(LINE - 1); }
+
+static void block_map(void)
+{
+    block = mmap(BLOCK_ADDRESS, BLOCK_MAX, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (block != MAP_FAILED)
+        return;
+    perror("schedule: no memory");
+    exit(2);
+}
+
+static void must(enum quire_status status)
+{
+    if (status == QUIRE_OK)
+        return;
+    fprintf(stderr, "schedule: no world: %s\n", quire_status_name(status));
+    exit(2);
+}
+
+void world_create(unsigned cpus)
+{
+    if (!block)
+        block_map();
+    struct world *w = (struct world *)block;
+    struct quire_config config = {
+        .first_frame = FIRST_FRAME,
+        .frame_count = FRAMES,
+        .max_spaces = SLOTS,
+        .cpus = cpus,
+        .max_pins = CPUS_MAX,
+        .direct_map = block, /* read by quire_arena_size only as present or not */
+        .host = block,
+        .machine = block,
+    };
+    size_t arena = lines(sizeof *w + cpus * sizeof w->cpu[0]);
+    config.arena_size = quire_arena_size(&config);
+    frames = block + lines(arena + config.arena_size);
+    stacks = frames + (size_t)FRAMES * QUIRE_PAGE_SIZE;
+    memset(block, 0, (size_t)(stacks - block) + cpus * STACK_SIZE);
+    config.arena = block + arena;
+    config.direct_map = frames;
+    sim.world = w;
+    sim.cpu = NULL;
+    w->cpu_count = cpus;
+    must(quire_create(&config, &w->q));
+    must(quire_add_frames(w->q, FIRST_FRAME, FRAMES));
+    w->free_at_start = quire_free_frames(w->q);
+    for (unsigned i = 0; i < cpus; i++) {
+        w->cpu[i].root = QI_NO_FRAME;
+        w->cpu[i].state = CPU_DONE;
+    }
+}
+
+size_t world_size(void) { return (size_t)(stacks - block); }
+
+size_t world_offset(const void *address)
+{
+    const unsigned char *at = address;
+    return at >= block && at < stacks ? (size_t)(at - block) : SIZE_MAX;
+}
+
+bool world_in_frames(const void *address)
+{
+    const unsigned char *at = address;
+    return at >= frames && at < stacks;
+}
+
+unsigned cpu_index(const struct cpu *cpu) { return (unsigned)(cpu - sim.world->cpu); }
+
+/* ---- stacks -------------------------------------------------------------------------------- */
+
+static unsigned char *stack_top(const struct cpu *cpu)
+{
+    return stacks + (cpu_index(cpu) + 1) * STACK_SIZE;
+}
+
+void context_prepare(struct cpu *cpu, void (*body)(void))
+{
+    unsigned char *top = stack_top(cpu);
+    memset(top - STACK_SIZE, 0, STACK_SIZE);
+    /* As context_switch leaves a stack: six registers, and where to go on.  The word above is the
+     * return address of body, which has none. */
+    void (*entry)(void) = body;
+    memcpy(top - 16, &entry, sizeof entry);
+    cpu->sp = top - 16 - 6 * 8;
+    cpu->state = CPU_RUNS;
+}
+
+/* Bytes of a stack that are live. */
+static size_t stack_live(const struct cpu *cpu)
+{
+    if (cpu->state == CPU_DONE)
+        return 0;
+    size_t live = (size_t)(stack_top(cpu) - (unsigned char *)cpu->sp);
+    /* The last word was never used, or there was not enough. */
+    if (live > STACK_SIZE || *(const uint64_t *)(stack_top(cpu) - STACK_SIZE) != 0) {
+        fprintf(stderr, "schedule: a stack of %d bytes is too small\n", STACK_SIZE);
+        abort();
+    }
+    return live;
+}
+
+void context_clean(struct cpu *cpu)
+{
+    unsigned char *bottom = stack_top(cpu) - STACK_SIZE;
+    memset(bottom, 0, (size_t)((unsigned char *)cpu->sp - bottom));
+}
+
+/* ---- snapshots ----------------------------------------------------------------------------- */
+
+size_t world_snapshot_max(void) { return BLOCK_MAX / 8; }
+
+size_t world_snapshot(void *to)
+{
+    unsigned char *out = to;
+    memcpy(out, block, world_size());
+    out += world_size();
+    for (unsigned i = 0; i < sim.world->cpu_count; i++) {
+        size_t live = stack_live(&sim.world->cpu[i]);
+        memcpy(out, stack_top(&sim.world->cpu[i]) - live, live);
+        out += live;
+    }
+    return (size_t)(out - (unsigned char *)to);
+}
+
+void world_restore(const void *from)
+{
+    const unsigned char *in = from;
+    memcpy(block, in, world_size());
+    in += world_size();
+    for (unsigned i = 0; i < sim.world->cpu_count; i++) {
+        size_t live = stack_live(&sim.world->cpu[i]);
+        memcpy(stack_top(&sim.world->cpu[i]) - live, in, live);
+        in += live;
+    }
+}
+
+static const uint64_t secrets[4] = {UINT64_C(0xa0761d6478bd642f), UINT64_C(0xe7037ed1a0b428db),
+                                    UINT64_C(0x8ebc6af09c88c6e3), UINT64_C(0x589965cc75374cc3)};
+
+__extension__ typedef unsigned __int128 wide;
+
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+    wide product = (wide)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* 64 bits of n bytes, a multiple of 8. */
+static uint64_t hash_bytes(const void *bytes, size_t n, uint64_t seed)
+{
+    const uint64_t *in = bytes;
+    uint64_t h[4] = {seed ^ secrets[0], seed ^ secrets[1], seed ^ secrets[2], seed ^ secrets[3]};
+    for (; n >= 64; n -= 64, in += 8)
+        for (unsigned i = 0; i < 4; i++)
+            h[i] = mix(in[i * 2] ^ h[i], in[i * 2 + 1] ^ secrets[i]);
+    for (; n > 0; n -= 8, in++)
+        h[0] = mix(*in ^ h[0], secrets[1]);
+    return mix(h[0] ^ secrets[0], h[1]) ^ mix(h[2] ^ secrets[1], h[3] ^ secrets[2]);
+}
+
+uint64_t world_hash(void)
+{
+    const struct world *w = sim.world;
+    size_t skip = offsetof(struct world, from_here);
+    uint64_t h = hash_bytes(block + skip, world_size() - skip, 0);
+    for (unsigned i = 0; i < w->cpu_count; i++) {
+        size_t live = stack_live(&w->cpu[i]);
+        h = hash_bytes(stack_top(&w->cpu[i]) - live, live, h);
+    }
+    return h;
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The simulated machine: some CPUs as coroutines, one block of memory.
+ *
+ * Everything that a run can change lies in the block, at one address for the life of the program:
+ * history, CPUs with TLBs and store buffers, the manager's arena, the frames, and at the end the
+ * stacks of the coroutines.  Going back to an earlier moment is copying the block back; two moments
+ * are the same if all but the history is (world_hash).
+ *
+ *     | history | machine, CPUs | arena | frames | stack 0 | stack 1 | ...
+ *
+ * A CPU runs until it has passed `budget` points: accesses to shared words inside the library
+ * (core/hook.h), and the guest's own accesses, one point for each level of a walk and one for the
+ * data.  Then, or where it has to wait, it gives way to the explorer (run.h), which may let
+ *
+ *   another CPU run                 a CPU's oldest buffered store become visible
+ *   a CPU take its interrupts       a CPU walk to a page that nobody asked for
+ *   a CPU forget what it holds
+ *
+ * Store buffers (TSO): stores of the library and of the guest become visible later, in order; their
+ * own CPU sees them at once.  An atomic operation, a flush and an interrupt empty the buffer. While
+ * a CPU runs, memory is as it sees it, its buffered stores included, and when it gives way they are
+ * taken back: so what the library reads without a hook is right too.
+ */
+#ifndef SCHEDULE_MACHINE_H
+#define SCHEDULE_MACHINE_H
+
+#include "table.h"
+
+#include <setjmp.h>
+#include <stddef.h>
+
+enum {
+    CPUS_MAX = 4,
+    OPS_MAX = 3,     /* of one CPU's program */
+    PAGES = 64,      /* of the address space */
+    TOUCHED = 4,     /* pages that programs touch */
+    SLOTS = 16,      /* names of spaces: A, B, C, and one for each operation */
+    HELD_MAX = 48,   /* translations and table pointers of one CPU */
+    STORES_MAX = 24, /* stores in one buffer */
+    FRAMES = 64,
+    FIRST_FRAME = 16,
+    STACK_SIZE = 6144,
+    TAKEN_MAX = FRAMES,
+    TEXT_MAX = 240,
+};
+
+/* Page numbers: two in one leaf, one in the next leaf, one under another upper table. */
+extern const uint8_t touched[TOUCHED];
+
+enum cpu_state {
+    CPU_RUNS,    /* can go on */
+    CPU_WAITS,   /* in host_wait: until another CPU has stored something */
+    CPU_FLUSHES, /* until all CPUs have taken its flush */
+    CPU_STALLS,  /* its store buffer is full */
+    CPU_DONE,    /* its program has ended; it still takes interrupts */
+};
+
+/* A translation (level 0), or a pointer to a table of `level`, for addresses from `page` on. */
+struct held {
+    uint8_t level, page, write, exec;
+    pfn_t pfn;
+};
+
+struct buffered {
+    void *at;
+    uint64_t value;
+    uint64_t before; /* while its CPU runs: what the others see */
+    uint32_t size;
+    bool local; /* nobody else ever looks at this word */
+};
+
+/* A flush request: pages [low, high) of the space; then run with `root`, unless QI_NO_FRAME. */
+struct flush {
+    struct quire_space *space;
+    uint32_t low, high;
+    pfn_t root;
+};
+
+/* How one operation of a program ended. */
+struct result {
+    uint64_t value;          /* of a load */
+    uint8_t status;          /* enum quire_status */
+    uint8_t after[CPUS_MAX]; /* operations of each CPU that had ended when it began */
+};
+
+struct cpu {
+    void *sp;
+    struct quire_space *space; /* null: runs none */
+    pfn_t root;                /* of space, as the machine was told last */
+    uint8_t state;             /* enum cpu_state */
+    uint8_t slot;              /* of space */
+    uint8_t ops_ended;         /* operations of the program */
+    uint8_t ops_seen;          /* of these, those whose stores are all visible */
+    bool woken;                /* WAITS: somebody stored something */
+    bool tried_again;          /* it went on waiting though nothing was stored meanwhile */
+    bool in_instruction, in_quire;
+    uint8_t unacked, pending; /* CPUs, one bit each: that must take my flush; whose flush I must */
+    uint8_t held_count, store_count;
+    uint64_t *changing; /* the word, and its value, before an atomic operation under way */
+    uint64_t changing_from;
+    struct flush request[CPUS_MAX]; /* by who asked */
+    struct held held[HELD_MAX];
+    struct buffered store[STORES_MAX];
+    struct result result[OPS_MAX];
+};
+
+/* What happened so far: part of a snapshot, not of what tells two moments apart. */
+struct history {
+    uint32_t drained[CPUS_MAX]; /* stores that became visible */
+    uint32_t interrupts[CPUS_MAX];
+    uint32_t forgotten; /* translations for which there was no room */
+};
+
+struct world {
+    struct history history;
+    _Alignas(64) uint64_t from_here; /* world_hash begins here */
+    struct quire *q;
+    struct quire_space *space[SLOTS]; /* null: none of this name */
+    struct quire_pin pin[CPUS_MAX];
+    struct quire_run pin_run[CPUS_MAX][4];
+    pfn_t taken[TAKEN_MAX];
+    uint32_t taken_count;
+    uint32_t cpu_count;
+    uint32_t free_at_start; /* free frames before there was any space */
+    struct cpu cpu[];
+};
+
+/* How the machine behaves; set by whoever starts a run, constant during it. */
+struct machine_mode {
+    bool tso;      /* store buffers */
+    bool eager;    /* every CPU holds at once all that it may hold */
+    bool stocked;  /* every CPU begins with free frames of its own, see program.c */
+    bool masked;   /* interrupts are taken between instructions and while waiting only */
+    uint8_t depth; /* of store buffers */
+};
+
+/* Through a hook. */
+enum access { ACCESS_LOAD, ACCESS_STORE, ACCESS_CHANGE };
+
+/* Outside of the block: where the simulation stands. */
+struct simulation {
+    struct world *world;
+    struct cpu *cpu;     /* whose coroutine runs; null: the explorer does, hooks do nothing */
+    void *explorer;      /* its stack pointer */
+    unsigned direct_cpu; /* that the explorer's own calls are made on */
+    struct machine_mode mode;
+    int budget;      /* points until the running CPU gives way */
+    uint32_t passed; /* points since it began to run */
+    bool gave_way;   /* it stopped because the budget was spent */
+    bool changed;    /* a table may have changed since the last machine_fill_all */
+    bool tracking;   /* words are sorted into local and shared ones, see share.c */
+    /* If not null: told of each hook, with the size of a store; see conflicts.c. */
+    void (*counter)(const void *address, enum access access, unsigned size);
+    bool verbose;           /* accesses are noted, for machine_describe */
+    jmp_buf direct;         /* where a failure of the explorer's own calls goes */
+    char failure[TEXT_MAX]; /* empty: none */
+    uint64_t interrupts;    /* flush requests sent, ever */
+};
+extern struct simulation sim;
+
+/* ---- the block ----------------------------------------------------------------------------- */
+
+/* A new world with `cpus` CPUs, without spaces.  Every CPU would run `body` with its number. */
+void world_create(unsigned cpus);
+/* Start, or start again, the coroutine of a CPU. */
+void context_prepare(struct cpu *cpu, void (*body)(void));
+/* Zero what calls that have returned left below the stack pointer. */
+void context_clean(struct cpu *cpu);
+/* Bytes that a snapshot can need at most; take one; go back to it. */
+size_t world_snapshot_max(void);
+size_t world_snapshot(void *to);
+void world_restore(const void *from);
+/* 64 bits that stand for the state of everything. */
+uint64_t world_hash(void);
+/* Offset of an address in the block below the stacks; SIZE_MAX if it is elsewhere. */
+size_t world_offset(const void *address);
+size_t world_size(void);
+bool world_in_frames(const void *address);
+unsigned cpu_index(const struct cpu *cpu);
+
+/* ---- a CPU's side -------------------------------------------------------------------------- */
+
+/* One access of the guest to the first word of `page`.  Retries after faults. */
+enum quire_status guest_access(struct cpu *cpu, unsigned page, bool write, uint64_t *value);
+/* The running coroutine gives way, in this state. */
+void cpu_leave(struct cpu *cpu, enum cpu_state state);
+/* The frame's bytes. */
+void *machine_frame(pfn_t pfn);
+
+/* ---- the explorer's side ------------------------------------------------------------------- */
+
+/* Let a CPU run: `budget` points at most. */
+void machine_run(struct cpu *cpu, int budget);
+/* The oldest buffered store becomes visible; the same for all of them. */
+void machine_drain(struct cpu *cpu);
+void machine_drain_all(struct cpu *cpu);
+/* Stores in the buffer that somebody else could see. */
+unsigned machine_buffered(const struct cpu *cpu);
+/* Take all flush requests. */
+void machine_interrupt(struct cpu *cpu);
+bool machine_interruptible(const struct cpu *cpu);
+/* Hold everything that a walk to `page` can find now; all touched pages of all CPUs. */
+void machine_fill(struct cpu *cpu, unsigned page);
+void machine_fill_all(void);
+void machine_forget(struct cpu *cpu);
+/* What no moment may show; what a moment in which nobody is in the library may not. */
+void machine_check(void);
+void machine_check_quiet(void);
+
+/* For people: what CPUs did, while sim.verbose, and what they hold. */
+void machine_describe(void);
+
+/*
+ * Something is wrong: note it, with a number that says where, and go back to the explorer.  Formats
+ * nothing, for it is called on small stacks.
+ */
+_Noreturn void fail(const char *what, uint64_t number);
+
+/* ---- words that only one CPU looks at: share.c ---------------------------------------------- */
+
+enum { WALKER = CPUS_MAX }; /* reads what every CPU's walks may read */
+
+void share_reset(void);
+/* An access by CPU `who` to the 8 bytes at an address; true: others look at them too. */
+bool share_access(const void *address, bool write, unsigned who);
+/* A word was found to be shared that was not known to be: what was explored is void. */
+extern bool share_grew;
+
+#endif

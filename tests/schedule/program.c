@@ -1,0 +1,700 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What programs are made of, and how they are run on the machine.
+ *
+ * A start state is a list of operations that CPU 0 does alone; space A has one writable region over
+ * the whole address space before the first.  Every store of every operation stores a value that no
+ * other does, so a value says whose store it is.
+ */
+#include "program.h"
+
+#include <quire/machine.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RW (QUIRE_READ | QUIRE_WRITE)
+enum { A, B, C };
+enum { STOCK = 8 };
+
+const struct op ops[] = {
+    {"r0", OP_LOAD, .page = 0},
+    {"w0", OP_STORE, .page = 0},
+    {"w1", OP_STORE, .page = 1},
+    {"fork", OP_FORK, 0, 0, 0, 0},
+    {"ro0", OP_PROTECT, 0, 1, QUIRE_READ, 0},
+    {"unmap0", OP_UNMAP, 0, 1, 0, 0},
+    {"W0", OP_WRITE, .page = 0},
+    {"discard0", OP_DISCARD, 0, 1, 0, 0},
+    {"exitB", OP_EXIT, .slot = B},
+    {"w4", OP_STORE, .page = 4},
+    {"r1", OP_LOAD, .page = 1},
+    {"mapl", OP_MAP, 0, 4, 0, 0},
+    {"nonel", OP_PROTECT, 0, 4, QUIRE_NONE, 0},
+    {"R0", OP_READ, .page = 0},
+    {"twin", OP_TWIN, 0, 0, 0, 0},
+    {"pin0", OP_PIN, 0, 1, 0, 0},
+    {"enterB", OP_ENTER, .slot = B},
+    {"pull", OP_PULL, 0, 0, 0, 0},
+    {"w16", OP_STORE, .page = 16},
+    {"unmapl", OP_UNMAP, 0, 4, 0, 0},
+    {"rol", OP_PROTECT, 0, 4, QUIRE_READ, 0},
+    {"rwl", OP_PROTECT, 0, 4, RW, 0},
+    {"guard0", OP_GUARD, 0, 1, 0, 0},
+    {"unguard0", OP_UNGUARD, 0, 1, 0, 0},
+    {"move", OP_MOVE, 0, 4, 0, 0},
+    {"check", OP_CHECK, 0, 0, 0, 0},
+    {"look", OP_LOOK, 0, 0, 0, 0},
+    {"work", OP_WORK, 0, 0, 0, 0},
+    {"zero", OP_ZERO, 0, 0, 0, 0},
+    {"take", OP_TAKE, 0, 0, 0, 0},
+    {"popl", OP_POPULATE, 0, 4, 0, 0},
+    {"discardl", OP_DISCARD, 0, 4, 0, 0},
+    {"enterA", OP_ENTER, .slot = A},
+    {"exitC", OP_EXIT, .slot = C},
+    {"r4", OP_LOAD, .page = 4},
+    {"r16", OP_LOAD, .page = 16},
+    {"ro*", OP_PROTECT, 0, PAGES, QUIRE_READ, 0},
+    {"none*", OP_PROTECT, 0, PAGES, QUIRE_NONE, 0},
+    {"rw*", OP_PROTECT, 0, PAGES, RW, 0},
+    {"unmap*", OP_UNMAP, 0, PAGES, 0, 0},
+    /* Start states only. */
+    {"hog2", OP_HOG, .count = 2},
+    {"hog6", OP_HOG, .count = 6},
+    {"forkB", OP_FORK_TO, .slot = B},
+    {"forkC", OP_FORK_TO, .slot = C},
+    {"makeB", OP_CREATE, .slot = B},
+    {"w5", OP_STORE, .page = 5},
+    {"w17", OP_STORE, .page = 17},
+};
+enum { OPS_OF_STARTS = 7, OP_TABLE = sizeof ops / sizeof ops[0] };
+const unsigned op_count = OP_TABLE - OPS_OF_STARTS;
+
+const struct start starts[] = {
+    {"fresh", "", 1, false, {0}},
+    {"one", "A.w0", 1, false, {0}},
+    {"zero", "A.r0 A.r1", 1, false, {0}},
+    {"forked", "A.w0 A.w1 A.forkB", 2, false, {0}},
+    {"child", "A.w0 A.w1 A.forkB B.w0", 2, false, {0}},
+    {"parent", "A.w0 A.w1 A.forkB A.w0", 2, false, {0}},
+    {"apart", "A.w0 A.w1 A.forkB A.w0 B.w1", 2, false, {0}},
+    {"twice", "A.w0 A.w1 A.forkB A.forkC", 3, false, {0}},
+    {"grandchild", "A.w0 A.w1 A.forkB B.w0 B.forkC C.w1", 3, false, {0}},
+    {"lines", "A.w0 A.w1 A.forkB A.w1 A.forkC", 3, false, {0}},
+    {"alone", "A.w0 A.w1 A.forkB B.w0 A.exitB", 2, false, {false, true}},
+    {"last", "A.w0 A.w1 A.forkB A.w0 A.exitB", 2, false, {false, true}},
+    {"heir", "A.w0 A.w1 A.forkB B.w0 A.forkC A.w1 A.exitC", 3, false, {false, false, true}},
+    {"hidden", "A.w0 A.w1 A.forkB A.nonel A.rwl", 2, false, {0}},
+    {"barred", "A.w0 A.w1 A.nonel A.rwl A.forkB", 2, false, {0}},
+    {"few", "A.w0 A.w1 A.forkB A.hog2", 2, true, {0}},
+    {"fewer", "A.w0 A.w1 A.w16 A.forkB A.w16 A.hog6", 2, true, {0}},
+    {"root", "A.w0 A.w4 A.w16 A.forkB", 2, false, {0}},
+    {"wide", "A.w0 A.w4 A.w16", 1, false, {0}},
+    {"beside", "A.w1 A.w5 A.w17", 1, false, {0}},
+    {"borrowing", "A.w0 A.w1 A.w4 A.w5 A.forkB A.w1 A.w5", 2, false, {0}},
+    {"unrelated", "A.makeB A.w1 A.w5 B.w1 B.w5", 2, false, {0}},
+    {"guarded", "A.w0 A.w1 A.guard0 A.forkB", 2, false, {0}},
+    {"pinned", "A.w0 A.w1 A.pin0 A.forkB", 2, false, {0}},
+};
+const unsigned start_count = sizeof starts / sizeof starts[0];
+
+static const struct program *current;
+
+/* ---- text ---------------------------------------------------------------------------------- */
+
+static bool slot_there(const struct start *start, unsigned slot)
+{
+    return slot < start->spaces && !start->left[slot];
+}
+
+/* How often the program does `kind` with space `slot`. */
+static unsigned uses(const struct program *p, enum op_kind kind, unsigned slot)
+{
+    unsigned count = 0;
+    for (unsigned c = 0; c < p->cpus; c++)
+        for (unsigned i = 0; i < p->count[c]; i++) {
+            const struct op *op = &ops[p->op[c][i]];
+            count += op->kind == kind && op->slot == slot;
+        }
+    return count;
+}
+
+enum { LEFT_OUT_MAX = 16 };
+static const char *left_out[LEFT_OUT_MAX];
+static unsigned left_out_count;
+
+void program_leave_out(const char *word)
+{
+    if (left_out_count < LEFT_OUT_MAX)
+        left_out[left_out_count++] = word;
+}
+
+static bool is_left_out(const struct program *p)
+{
+    char text[TEXT_MAX];
+    if (left_out_count == 0)
+        return false;
+    program_print(p, text, sizeof text);
+    for (unsigned i = 0; i < left_out_count; i++)
+        if (strstr(text, left_out[i]))
+            return true;
+    return false;
+}
+
+bool program_valid(const struct program *p)
+{
+    const struct start *start = &starts[p->start];
+    for (unsigned slot = A; slot <= C; slot++) {
+        unsigned exits = uses(p, OP_EXIT, slot), users = uses(p, OP_ENTER, slot);
+        for (unsigned c = 0; c < p->cpus; c++)
+            users += p->slot[c] == slot;
+        if (exits > 1 || (exits > 0 && users > 0))
+            return false;
+        if (exits + users > 0 && !slot_there(start, slot))
+            return false;
+    }
+    for (unsigned c = 0; c < p->cpus; c++)
+        for (unsigned i = 0; i < p->count[c]; i++)
+            if (p->op[c][i] >= op_count)
+                return false;
+    return !is_left_out(p);
+}
+
+void program_print(const struct program *p, char *text, size_t size)
+{
+    int n = snprintf(text, size, "start=%s", starts[p->start].name);
+    for (unsigned c = 0; c < p->cpus; c++) {
+        n += snprintf(text + n, size - (size_t)n, " %c:", 'A' + p->slot[c]);
+        for (unsigned i = 0; i < p->count[c]; i++)
+            n += snprintf(text + n, size - (size_t)n, "%s%s", i ? "," : "", ops[p->op[c][i]].name);
+    }
+    snprintf(text + n, size - (size_t)n, " tso=%u tlb=%s irq=%s frames=%s",
+             p->mode.tso ? p->mode.depth : 0u, p->mode.eager ? "eager" : "lazy",
+             p->mode.masked ? "masked" : "open", p->mode.stocked ? "stocked" : "listed");
+}
+
+static int op_find(const char *name, size_t length)
+{
+    for (unsigned i = 0; i < OP_TABLE; i++)
+        if (strlen(ops[i].name) == length && !memcmp(ops[i].name, name, length))
+            return (int)i;
+    return -1;
+}
+
+static bool parse_cpu(struct program *p, const char *word, size_t length)
+{
+    unsigned c = p->cpus++;
+    if (c == CPUS_MAX)
+        return false;
+    p->slot[c] = (uint8_t)(word[0] - 'A');
+    for (size_t at = 2; at < length;) {
+        size_t n = strcspn(word + at, ", ");
+        int op = op_find(word + at, n);
+        if (op < 0 || p->count[c] == OPS_MAX)
+            return false;
+        p->op[c][p->count[c]++] = (uint8_t)op;
+        at += n + 1;
+    }
+    return true;
+}
+
+static bool word_is(const char *word, size_t length, const char *what)
+{
+    return length == strlen(what) && !memcmp(word, what, length);
+}
+
+static bool parse_start(struct program *p, const char *name, size_t length)
+{
+    for (unsigned i = 0; i < start_count; i++)
+        if (word_is(name, length, starts[i].name)) {
+            p->start = (uint8_t)i;
+            return true;
+        }
+    return false;
+}
+
+bool program_parse(struct program *p, const char *text)
+{
+    bool started = false;
+    *p = (struct program){0};
+    for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
+        size_t n = strcspn(text, " ");
+        if (n > 6 && !memcmp(text, "start=", 6)) {
+            if (!parse_start(p, text + 6, n - 6))
+                return false;
+            started = true;
+        } else if (n > 4 && !memcmp(text, "tso=", 4)) {
+            p->mode.depth = (uint8_t)atoi(text + 4);
+            p->mode.tso = p->mode.depth > 0;
+        } else if (word_is(text, n, "tlb=eager")) {
+            p->mode.eager = true;
+        } else if (word_is(text, n, "frames=stocked")) {
+            p->mode.stocked = true;
+        } else if (word_is(text, n, "irq=masked")) {
+            p->mode.masked = true;
+        } else if (n > 1 && text[1] == ':') {
+            if (!parse_cpu(p, text, n))
+                return false;
+        } else if (!word_is(text, n, "tlb=lazy") && !word_is(text, n, "irq=open") &&
+                   !word_is(text, n, "frames=listed")) {
+            return false;
+        }
+        text += n;
+    }
+    return started && p->cpus > 0 && program_valid(p);
+}
+
+/* ---- operations in the world --------------------------------------------------------------- */
+
+static enum quire_status op_pin(struct cpu *cpu, const struct op *op, vaddr_t at, uint64_t length)
+{
+    struct world *w = sim.world;
+    unsigned me = cpu_index(cpu);
+    (void)op;
+    if (w->pin[me].runs && quire_unpin(w->q, &w->pin[me]) != QUIRE_OK)
+        fail("a pin is not there, CPU", me);
+    w->pin[me].runs = NULL;
+    return quire_pin(cpu->space, at, length, QUIRE_WRITE, w->pin_run[me], 4, &w->pin[me]);
+}
+
+static enum quire_status op_fork(struct cpu *cpu, unsigned child)
+{
+    struct quire_space *made;
+    enum quire_status status = quire_space_fork(cpu->space, &made);
+    if (status == QUIRE_OK)
+        sim.world->space[child] = made;
+    return status;
+}
+
+static enum quire_status op_create(unsigned slot)
+{
+    vaddr_t at = 0;
+    uint64_t length = (uint64_t)PAGES << QUIRE_PAGE_SHIFT;
+    enum quire_status status = quire_space_create(sim.world->q, &sim.world->space[slot]);
+    if (status == QUIRE_OK)
+        status = quire_map(sim.world->space[slot], &at, length, RW, QUIRE_MAP_FIXED);
+    return status;
+}
+
+static enum quire_status op_twin(struct cpu *cpu)
+{
+    struct quire_space *made;
+    enum quire_status status = quire_space_fork(cpu->space, &made);
+    if (status == QUIRE_OK)
+        quire_space_destroy(made);
+    return status;
+}
+
+static void op_exit(unsigned slot)
+{
+    struct quire_space *space = sim.world->space[slot];
+    sim.world->space[slot] = NULL;
+    quire_space_destroy(space);
+}
+
+static void op_check(void)
+{
+    unsigned findings = quire_check(sim.world->q);
+    if (findings > 0)
+        fail(sim.failure[0] ? "the auditor found something, see above" : "findings", findings);
+}
+
+static void op_look(struct cpu *cpu)
+{
+    struct quire_stats stats;
+    struct quire_usage usage;
+    struct quire_page page;
+    struct quire_region region;
+    quire_stats(sim.world->q, &stats);
+    quire_space_usage(cpu->space, 0, (vaddr_t)PAGES << QUIRE_PAGE_SHIFT, &usage);
+    quire_page(cpu->space, 0, &page);
+    if (quire_query(cpu->space, 0, &region) == QUIRE_OK && region.start >= region.end)
+        fail("a region is empty, at", region.start);
+}
+
+static enum quire_status op_take(void)
+{
+    pfn_t pfn;
+    enum quire_status status = quire_frame_take(sim.world->q, &pfn);
+    if (status == QUIRE_OK)
+        quire_frame_give(sim.world->q, pfn);
+    return status == QUIRE_NO_MEMORY ? QUIRE_OK : status;
+}
+
+static void op_hog(unsigned leave)
+{
+    struct world *w = sim.world;
+    while (quire_free_frames(w->q) > leave)
+        if (quire_frame_take(w->q, &w->taken[w->taken_count]) != QUIRE_OK)
+            break;
+        else
+            w->taken_count++;
+}
+
+static enum quire_status op_call(struct cpu *cpu, const struct op *op, unsigned child,
+                                 uint64_t *value)
+{
+    struct quire_space *space = cpu->space;
+    struct quire *q = sim.world->q;
+    vaddr_t at = (vaddr_t)op->page << QUIRE_PAGE_SHIFT, to = at;
+    uint64_t length = (uint64_t)op->count << QUIRE_PAGE_SHIFT;
+    switch ((enum op_kind)op->kind) {
+    case OP_READ: return quire_read(space, at, value, sizeof *value, NULL);
+    case OP_WRITE: return quire_write(space, at, value, sizeof *value, NULL);
+    case OP_FORK: return op_fork(cpu, child);
+    case OP_FORK_TO: return op_fork(cpu, op->slot);
+    case OP_CREATE: return op_create(op->slot);
+    case OP_TWIN: return op_twin(cpu);
+    case OP_EXIT: op_exit(op->slot); return QUIRE_OK;
+    case OP_ENTER:
+        quire_space_activate(q, sim.world->space[op->slot]);
+        cpu->slot = op->slot;
+        return QUIRE_OK;
+    case OP_UNMAP: return quire_unmap(space, at, length);
+    case OP_MAP: return quire_map(space, &at, length, RW, QUIRE_MAP_FIXED | QUIRE_MAP_REPLACE);
+    case OP_PROTECT: return quire_protect(space, at, length, op->prot);
+    case OP_DISCARD: return quire_discard(space, at, length);
+    case OP_GUARD: return quire_guard(space, at, length);
+    case OP_UNGUARD: return quire_unguard(space, at, length);
+    case OP_MOVE:
+        to = at + length;
+        return quire_move(space, at, length, &to, length, QUIRE_MOVE_FIXED);
+    case OP_POPULATE: return quire_populate(space, at, length, QUIRE_WRITE, NULL);
+    case OP_PIN: return op_pin(cpu, op, at, length);
+    case OP_PULL: (void)quire_space_pull(space); return QUIRE_OK;
+    case OP_WORK: (void)quire_work(q, 2); return QUIRE_OK;
+    case OP_ZERO: (void)quire_zero_ahead(q, 2); return QUIRE_OK;
+    case OP_CHECK: op_check(); return QUIRE_OK;
+    case OP_LOOK: op_look(cpu); return QUIRE_OK;
+    case OP_TAKE: return op_take();
+    case OP_HOG: op_hog(op->count); return QUIRE_OK;
+    case OP_LOAD:
+    case OP_STORE:
+    case OP_KIND_COUNT: break;
+    }
+    return QUIRE_OK;
+}
+
+enum quire_status op_run(unsigned index, const struct op *op, unsigned child, uint64_t *value)
+{
+    struct cpu *cpu = &sim.world->cpu[index];
+    if (op->kind == OP_LOAD || op->kind == OP_STORE)
+        return guest_access(cpu, op->page, op->kind == OP_STORE, value);
+    cpu->in_quire = true;
+    enum quire_status status = op_call(cpu, op, child, value);
+    cpu->in_quire = false;
+    return status;
+}
+
+static bool op_stores(const struct op *op) { return op->kind == OP_STORE || op->kind == OP_WRITE; }
+
+/* ---- start states -------------------------------------------------------------------------- */
+
+static void enter(unsigned cpu, unsigned slot)
+{
+    sim.direct_cpu = cpu;
+    sim.world->cpu[cpu].slot = (uint8_t)slot;
+    quire_space_activate(sim.world->q, sim.world->space[slot]);
+}
+
+/* The operations of a start state, on the oracle or (null) in the world. */
+static void script_run(const struct start *start, struct oracle *o)
+{
+    uint64_t stored = 0x100;
+    for (const char *word = start->script; *word; word += strspn(word, " ")) {
+        unsigned slot = (unsigned)(word[0] - 'A');
+        size_t n = strcspn(word + 2, " ");
+        const struct op *op = &ops[op_find(word + 2, n)];
+        uint64_t value = op_stores(op) ? ++stored : 0;
+        enum quire_status status;
+        if (o) {
+            o->runs[0] = (uint8_t)slot;
+            status = oracle_run(o, 0, op, 0, &value);
+        } else {
+            enter(0, slot);
+            status = op_run(0, op, 0, &value);
+        }
+        if (status != QUIRE_OK)
+            fail("an operation of the start state is refused, status", status);
+        word += n + 2;
+    }
+}
+
+static void start_oracle(const struct program *p, struct oracle *o)
+{
+    memset(o, 0, sizeof *o);
+    oracle_create(&o->space[A]);
+    script_run(&starts[p->start], o);
+    for (unsigned c = 0; c < p->cpus; c++)
+        o->runs[c] = p->slot[c];
+}
+
+static void start_world(const struct program *p)
+{
+    if (op_create(A) != QUIRE_OK)
+        fail("there is no space A, CPUs", p->cpus);
+    script_run(&starts[p->start], NULL);
+    for (unsigned c = 0; c < p->cpus; c++)
+        enter(c, p->slot[c]);
+    sim.direct_cpu = 0;
+}
+
+/*
+ * Every CPU gets as many free frames of its own as it may keep, so that no operation asks the lists
+ * for any: the order in which CPUs do would only decide which frames they get, and multiply the
+ * states.
+ */
+static void stock(unsigned cpus)
+{
+    for (unsigned c = 0; c < cpus; c++) {
+        sim.direct_cpu = c;
+        struct qi_cpu *cpu = qi_enter(sim.world->q);
+        (void)qi_frames_reserve(cpu, STOCK, false);
+        qi_leave(cpu);
+    }
+    sim.direct_cpu = 0;
+}
+
+/* ---- a run --------------------------------------------------------------------------------- */
+
+unsigned op_number(const struct program *p, unsigned cpu, unsigned index)
+{
+    for (unsigned c = 0; c < cpu; c++)
+        index += p->count[c];
+    return index;
+}
+
+/* The value that this operation stores, and no other. */
+static uint64_t op_value(unsigned number) { return 0x1000 + number; }
+
+static void op_of_program(struct cpu *cpu, unsigned i)
+{
+    unsigned me = cpu_index(cpu), number = op_number(current, me, i);
+    struct result *result = &cpu->result[i];
+    const struct op *op = &ops[current->op[me][i]];
+    for (unsigned c = 0; c < current->cpus; c++)
+        result->after[c] = sim.world->cpu[c].ops_seen;
+    result->value = op_stores(op) ? op_value(number) : 0;
+    result->status = (uint8_t)op_run(me, op, SLOT_CHILD + number, &result->value);
+    cpu->ops_ended++;
+    if (cpu->store_count == 0)
+        cpu->ops_seen = cpu->ops_ended;
+}
+
+static void cpu_body(void)
+{
+    struct cpu *cpu = sim.cpu;
+    unsigned count = current->count[cpu_index(cpu)];
+    for (unsigned i = 0; i < count; i++) {
+        op_of_program(cpu, i);
+        cpu_leave(cpu, CPU_RUNS);
+    }
+    cpu_leave(cpu, CPU_DONE);
+}
+
+void program_begin(const struct program *p)
+{
+    current = p;
+    sim.mode = p->mode;
+    sim.failure[0] = 0;
+    sim.direct_cpu = 0;
+    world_create(p->cpus);
+    start_world(p);
+    if (p->mode.stocked)
+        stock(p->cpus);
+    for (unsigned c = 0; c < p->cpus; c++)
+        context_prepare(&sim.world->cpu[c], cpu_body);
+    if (p->mode.eager)
+        machine_fill_all();
+    sim.changed = true;
+}
+
+void program_use(const struct program *p)
+{
+    current = p;
+    sim.mode = p->mode;
+}
+
+/* ---- the judgement ------------------------------------------------------------------------- */
+
+static void end_page(unsigned slot, unsigned t, struct ending *out)
+{
+    struct cpu *cpu = &sim.world->cpu[0];
+    vaddr_t at = (vaddr_t)touched[t] << QUIRE_PAGE_SHIFT;
+    uint64_t *value = &out->value[slot][t];
+    out->load[slot][t] = (uint8_t)guest_access(cpu, touched[t], false, value);
+    uint64_t again = *value;
+    out->store[slot][t] = (uint8_t)guest_access(cpu, touched[t], true, &again);
+    /* What is there and may not be read is looked at all the same. */
+    if (out->load[slot][t] != QUIRE_PROTECTED)
+        return;
+    enum quire_status status = quire_protect(cpu->space, at, QUIRE_PAGE_SIZE, RW);
+    if (status == QUIRE_OK)
+        status = quire_read(cpu->space, at, value, sizeof *value, NULL);
+    if (status != QUIRE_OK && status != QUIRE_GUARDED)
+        fail("a page that is mapped can not be read, status", status);
+}
+
+/* Pins and frames that programs and start states hold. */
+static void end_release(void)
+{
+    struct world *w = sim.world;
+    for (unsigned c = 0; c < w->cpu_count; c++)
+        if (w->pin[c].runs && quire_unpin(w->q, &w->pin[c]) != QUIRE_OK)
+            fail("a pin is not there, CPU", c);
+    while (w->taken_count > 0)
+        quire_frame_give(w->q, w->taken[--w->taken_count]);
+}
+
+static void end_audit(void)
+{
+    unsigned findings = quire_check(sim.world->q);
+    if (findings > 0)
+        longjmp(sim.direct, 1);
+}
+
+/* Every space is looked at, and then destroyed. */
+static void end_look(struct ending *out)
+{
+    struct world *w = sim.world;
+    memset(out, 0, sizeof *out);
+    for (unsigned slot = 0; slot < SLOTS; slot++) {
+        out->live[slot] = w->space[slot] != NULL;
+        if (!w->space[slot])
+            continue;
+        enter(0, slot);
+        for (unsigned t = 0; t < TOUCHED; t++)
+            end_page(slot, t, out);
+        end_audit();
+        quire_space_activate(w->q, NULL);
+        quire_space_destroy(w->space[slot]);
+    }
+}
+
+/* Nobody runs anything. */
+static void end_leave(void)
+{
+    struct world *w = sim.world;
+    for (unsigned c = 0; c < w->cpu_count; c++) {
+        sim.direct_cpu = c;
+        quire_space_activate(w->q, NULL);
+    }
+    sim.direct_cpu = 0;
+}
+
+static void end_count(void)
+{
+    struct world *w = sim.world;
+    while (quire_work(w->q, 64))
+        ;
+    if (quire_free_frames(w->q) != w->free_at_start)
+        fail("everything is gone and frames are not free, of them",
+             w->free_at_start - quire_free_frames(w->q));
+}
+
+/* One order of the operations: where each CPU is, and what is true there. */
+struct order {
+    const struct program *program;
+    const struct ending *ending;
+    struct result result[CPUS_MAX][OPS_MAX];
+    struct oracle oracle[CPUS_MAX * OPS_MAX + 1];
+};
+
+static bool op_agrees(struct order *order, struct oracle *o, unsigned c, unsigned i)
+{
+    const struct program *p = order->program;
+    const struct result *r = &order->result[c][i];
+    const struct op *op = &ops[p->op[c][i]];
+    unsigned number = op_number(p, c, i);
+    uint64_t value = op_stores(op) ? op_value(number) : 0;
+    if (r->status == QUIRE_NO_MEMORY && starts[p->start].few)
+        return true;
+    return oracle_run(o, c, op, SLOT_CHILD + number, &value) == r->status && value == r->value;
+}
+
+/* Operations of other CPUs that had ended before it began come first. */
+static bool may_be_next(const struct order *order, unsigned c, const unsigned *at)
+{
+    for (unsigned other = 0; other < order->program->cpus; other++)
+        if (order->result[c][at[c]].after[other] > at[other])
+            return false;
+    return true;
+}
+
+/* Is there an order of the rest, from `at` on, that explains everything? */
+static bool order_find(struct order *order, unsigned depth, unsigned *at)
+{
+    const struct program *p = order->program;
+    bool left = false;
+    for (unsigned c = 0; c < p->cpus; c++) {
+        if (at[c] == p->count[c])
+            continue;
+        left = true;
+        if (!may_be_next(order, c, at))
+            continue;
+        order->oracle[depth + 1] = order->oracle[depth];
+        if (!op_agrees(order, &order->oracle[depth + 1], c, at[c]))
+            continue;
+        at[c]++;
+        bool found = order_find(order, depth + 1, at);
+        at[c]--;
+        if (found)
+            return true;
+    }
+    if (left)
+        return false;
+    struct ending expected;
+    oracle_ending(&order->oracle[depth], &expected);
+    return memcmp(&expected, order->ending, sizeof expected) == 0;
+}
+
+static void judge_order(const struct program *p, struct order *order, const struct ending *ending)
+{
+    unsigned at[CPUS_MAX] = {0};
+    start_oracle(p, &order->oracle[0]);
+    order->program = p;
+    order->ending = ending;
+    if (!order_find(order, 0, at))
+        fail("no order of the operations explains statuses, loads and contents, operations",
+             op_number(p, p->cpus, 0));
+}
+
+static struct order order;
+static struct ending ending;
+
+void program_describe(const struct program *p)
+{
+    for (unsigned c = 0; c < p->cpus; c++)
+        for (unsigned i = 0; i < p->count[c]; i++) {
+            const struct result *r = &order.result[c][i];
+            printf("  CPU %u %s: %s, value %llx, after", c, ops[p->op[c][i]].name,
+                   quire_status_name(r->status), (unsigned long long)r->value);
+            for (unsigned other = 0; other < p->cpus; other++)
+                printf(" %u", r->after[other]);
+            printf("\n");
+        }
+    for (unsigned slot = 0; slot < SLOTS; slot++)
+        for (unsigned t = 0; ending.live[slot] && t < TOUCHED; t++)
+            printf("  space %u page %u: load %s, store %s, value %llx\n", slot, touched[t],
+                   quire_status_name(ending.load[slot][t]),
+                   quire_status_name(ending.store[slot][t]),
+                   (unsigned long long)ending.value[slot][t]);
+}
+
+void program_judge(const struct program *p)
+{
+    for (unsigned c = 0; c < p->cpus; c++)
+        memcpy(order.result[c], sim.world->cpu[c].result, sizeof order.result[c]);
+    if (setjmp(sim.direct))
+        return;
+    machine_fill_all();
+    machine_check();
+    machine_check_quiet();
+    end_audit();
+    end_release();
+    end_leave();
+    end_look(&ending);
+    judge_order(p, &order, &ending);
+    end_count();
+}

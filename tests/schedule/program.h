@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Programs: a start state, and for each CPU a few operations.
+ *
+ * As text, which is also how a failing one is printed:
+ *
+ *     start=forked A:w0,fork B:r0 tso=2 tlb=eager irq=open frames=stocked
+ *
+ * One word for each CPU: the space that it runs at first, then its operations.  The operations work
+ * on the space that the CPU runs.
+ */
+#ifndef SCHEDULE_PROGRAM_H
+#define SCHEDULE_PROGRAM_H
+
+#include "machine.h"
+
+enum op_kind {
+    OP_LOAD, /* the guest's: page `page` */
+    OP_STORE,
+    OP_READ, /* quire_read, quire_write */
+    OP_WRITE,
+    OP_FORK,  /* the child is named after the operation */
+    OP_TWIN,  /* fork, and destroy the child */
+    OP_EXIT,  /* destroy space `slot`, which nobody runs */
+    OP_ENTER, /* run space `slot` */
+    OP_UNMAP, /* pages [page, page + count) */
+    OP_MAP,
+    OP_PROTECT,
+    OP_DISCARD,
+    OP_GUARD,
+    OP_UNGUARD,
+    OP_MOVE, /* leaf 0 to leaf 1 */
+    OP_POPULATE,
+    OP_PIN, /* for writing; what this CPU pinned before is let go */
+    OP_PULL,
+    OP_WORK,
+    OP_ZERO,    /* ahead */
+    OP_CHECK,   /* the auditor, with others under way */
+    OP_LOOK,    /* statistics, usage, page, query */
+    OP_TAKE,    /* a frame, and give it back */
+    OP_HOG,     /* start states only: take frames until `count` are free */
+    OP_FORK_TO, /* start states only: the child is space `slot` */
+    OP_CREATE,  /* start states only: space `slot`, mapped as A is */
+    OP_KIND_COUNT
+};
+
+struct op {
+    const char *name;
+    uint8_t kind; /* enum op_kind */
+    uint8_t page, count, prot, slot;
+};
+
+extern const struct op ops[];
+extern const unsigned op_count; /* those that programs may use */
+
+struct program {
+    uint8_t start, cpus;
+    struct machine_mode mode;
+    uint8_t slot[CPUS_MAX];
+    uint8_t count[CPUS_MAX];
+    uint8_t op[CPUS_MAX][OPS_MAX];
+};
+
+struct start {
+    const char *name;
+    const char *script; /* words "A.w0": an operation of a space, by CPU 0 */
+    uint8_t spaces;     /* A, B, .. that there are in the end */
+    bool few;           /* operations may run out of frames */
+    bool left[3];       /* .. but these are gone again */
+};
+extern const struct start starts[];
+extern const unsigned start_count;
+
+/* Programs that contain this word of their text are not valid; for going on beyond a finding. */
+void program_leave_out(const char *word);
+/* True: the operations keep the rules of quire.h, for instance use no space that another destroys.
+ */
+bool program_valid(const struct program *program);
+void program_print(const struct program *program, char *text, size_t size);
+/* False: the text is no program. */
+bool program_parse(struct program *program, const char *text);
+
+/* Make the world of the program, ready to run. */
+void program_begin(const struct program *program);
+/* The same program again, after world_restore. */
+void program_use(const struct program *program);
+/*
+ * All CPUs are done: everything that can be said about the result.  Destroys the world.  The
+ * findings go to sim.failure.
+ */
+void program_judge(const struct program *program);
+
+/* What the last run that was judged has seen, for people. */
+void program_describe(const struct program *program);
+
+/* The number of the operation among those of all CPUs, and the space that it makes. */
+unsigned op_number(const struct program *program, unsigned cpu, unsigned index);
+enum { SLOT_CHILD = 3 };
+
+/* The operation of CPU `cpu`, in the world; a value that it stores, or loads into. */
+enum quire_status op_run(unsigned cpu, const struct op *op, unsigned child, uint64_t *value);
+
+/* ---- what it should have done: oracle.c ------------------------------------------------------ */
+
+/* A space without tables: for each of its first pages, protection (NO_REGION: none), content, and
+ * guards. */
+enum { NO_REGION = 255, ORACLE_PAGES = 20 };
+struct oracle_space {
+    bool live;
+    uint8_t prot[ORACLE_PAGES];
+    bool guard[ORACLE_PAGES];
+    uint64_t value[ORACLE_PAGES];
+};
+struct oracle {
+    struct oracle_space space[SLOTS];
+    uint8_t runs[CPUS_MAX]; /* the slot that each CPU runs */
+};
+/* A space with one writable region over everything. */
+void oracle_create(struct oracle_space *space);
+enum quire_status oracle_run(struct oracle *o, unsigned cpu, const struct op *op, unsigned child,
+                             uint64_t *value);
+
+/* What is left in the end, of each space and page: what an access says, and the content. */
+struct ending {
+    bool live[SLOTS];
+    uint8_t load[SLOTS][TOUCHED], store[SLOTS][TOUCHED]; /* enum quire_status */
+    uint64_t value[SLOTS][TOUCHED];
+};
+void oracle_ending(const struct oracle *o, struct ending *out);
+
+#endif
