@@ -5,6 +5,8 @@
 #
 #   make run          boot the demonstration kernel: a shell, or without a terminal a demonstration
 #   make test         every test, under ten minutes
+#   make proof        everything that tests it for longer: at most twenty minutes
+#   make soak         the same, round after round: SECONDS=3600, or until something fails
 #   make bench        the figures, as a table and in build/bench.json
 #   make check-style  clang-format and the rules of the house that a tool can hold
 #   make format       let clang-format rewrite the sources
@@ -14,7 +16,7 @@ BUILD := build
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 
 .NOTPARALLEL:
-.PHONY: all run test bench check-style format clean configure
+.PHONY: all run test proof soak bench check-style format clean configure
 
 all: setup-build configure
 	@cmake --build $(BUILD) -j $(JOBS)
@@ -32,6 +34,14 @@ run: setup-run configure
 
 test: setup-test configure
 	@sh tools/test.sh $(BUILD) $(JOBS)
+
+proof: setup-proof configure
+	@cmake --build $(BUILD) -j $(JOBS)
+	@python3 tools/proof.py $(BUILD)
+
+soak: setup-proof configure
+	@cmake --build $(BUILD) -j $(JOBS)
+	@python3 tools/proof.py $(BUILD) --soak $(or $(SECONDS),0)
 
 bench: setup-bench configure
 	@cmake --build $(BUILD) -j $(JOBS) --target bench-programs
