@@ -93,7 +93,7 @@ static void map_in_yield(struct test_world *world)
 
     world->yield = NULL;
     CHECK(qi_nodes_dead(&world->q->nodes));
-    for (unsigned i = 0; i < REGIONS / 4; i++) {
+    for (unsigned i = 0; i < REGIONS * 3 / 4; i++) {
         vaddr_t address = PAGE(2 * i);
 
         CHECK_OK(quire_map(space, &address, PAGE(1), RW, QUIRE_MAP_FIXED));
