@@ -87,22 +87,17 @@ static void work_waits(void)
 
 enum { REGIONS = MICRO ? 24 : 200 };
 
-static void map_in_yield(struct test_world *world)
+static void edit_in_yield(struct test_world *world)
 {
-    struct quire_space *space = world->context;
-
     world->yield = NULL;
     CHECK(qi_nodes_dead(&world->q->nodes));
-    for (unsigned i = 0; i < REGIONS * 3 / 4; i++) {
-        vaddr_t address = PAGE(2 * i);
-
-        CHECK_OK(quire_map(space, &address, PAGE(1), RW, QUIRE_MAP_FIXED));
-    }
+    CHECK_OK(quire_advise(world->context, 0, PAGE(REGIONS), QUIRE_FORK_WIPE));
 }
 
 /*
  * Goal: an edit that finds no frame takes the nodes of a space that is gone.  Method: no frame is
- * free, and the regions of a destroyed space wait; before its first slice another space maps.
+ * free, and the regions of a destroyed space wait; before its first slice an edit makes every
+ * region of another space anew.
  */
 static void dead_nodes_are_memory(void)
 {
@@ -112,10 +107,12 @@ static void dead_nodes_are_memory(void)
     begin_with(&u, &(struct test_options){.frames = 256});
     space = space_new(&u);
     gone = space_new(&u);
-    for (unsigned i = 0; i < REGIONS; i++)
-        map(&u, gone, PAGE(2 * i), PAGE(1), RW);
+    for (unsigned i = 0; i < REGIONS; i++) {
+        map(&u, space, PAGE(i), PAGE(1), i & 1 ? R : R | X);
+        map(&u, gone, PAGE(i), PAGE(1), i & 1 ? R : R | X);
+    }
     take_all(&u);
-    u.w.yield = map_in_yield;
+    u.w.yield = edit_in_yield;
     u.w.context = space;
     quire_space_destroy(gone);
     CHECK(!u.w.yield && u.w.need_calls == 0);
@@ -166,7 +163,7 @@ static void closed_limbo_is_memory(void)
     CHECK(!u.w.machine->on_flush);
     CHECK(u.w.q->cpus[1].limbo[1].count >= PAGES);
     CHECK(u.w.q->cpus[1].limbo[0].count == 0 && u.w.q->cpus[1].cache.count == 0);
-    put(&u, space, 0, 2);
+    put_each(&u, space, 4);
     CHECK(u.w.need_calls == 0 && u.w.q->cpus[1].limbo[1].count == 0);
     end(&u, space);
     end(&u, other);
