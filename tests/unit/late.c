@@ -163,7 +163,7 @@ static void closed_limbo_is_memory(void)
     CHECK(!u.w.machine->on_flush);
     CHECK(u.w.q->cpus[1].limbo[1].count >= PAGES);
     CHECK(u.w.q->cpus[1].limbo[0].count == 0 && u.w.q->cpus[1].cache.count == 0);
-    put_each(&u, space, 4);
+    CHECK_OK(quire_populate(space, 0, PAGE(4), W, NULL));
     CHECK(u.w.need_calls == 0 && u.w.q->cpus[1].limbo[1].count == 0);
     end(&u, space);
     end(&u, other);
