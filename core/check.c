@@ -417,7 +417,7 @@ static void check_tables(struct audit *a)
                   u(home_table(r->home)), u(home_index(r->home)));
     }
     const unsigned char *zero =
-        q->zero_page == QI_NO_FRAME ? NULL : frame_memory(&q->frames, q->zero_page);
+        record_or_null(q, q->zero_page) ? frame_memory(&q->frames, q->zero_page) : NULL;
     for (unsigned i = 0; zero && i < QUIRE_PAGE_SIZE; i++)
         if (zero[i] != 0) {
             found(a, "the zero page: byte % is not zero", u(i));
