@@ -385,16 +385,17 @@ class Geometry:
                         os.path.join(folder, "libcore.so"), *objects.values()], check=True)
 
     def _link_killers(self, build):
-        for target in sorted(os.listdir(os.path.join(build, "CMakeFiles"))):
-            area = re.fullmatch(rf"test_([a-z]+)_\w+_{self.variant}\.dir", target)
-            if target == "test_schedule.dir" and self.variant == "micro":
-                area = re.fullmatch(r"test_(\w+)\.dir", target)
+        listing = subprocess.run(["cmake", "--build", build, "--target", "help"],
+                                 capture_output=True, text=True, check=True).stdout
+        for name in sorted(set(re.findall(r"\btest_\w+", listing))):
+            area = re.fullmatch(rf"test_([a-z]+)_\w+_{self.variant}", name)
+            if name == "test_schedule" and self.variant == "micro":
+                area = re.fullmatch(r"test_(\w+)", name)
             if not area or area[1] not in KILLERS:
                 continue
-            with open(os.path.join(build, "CMakeFiles", target, "link.txt"),
+            with open(os.path.join(build, "CMakeFiles", name + ".dir", "link.txt"),
                       encoding="utf-8") as file:
                 words = shlex.split(file.read())
-            name = target[:-len(".dir")]
             out, core = os.path.join(self.folder, name), os.path.join(self.folder, "libcore.so")
             words[words.index("-o") + 1] = out
             words = [core if word in (f"lib{self.variant}.a", f"libcore_{self.variant}.a") else word
