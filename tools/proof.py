@@ -44,8 +44,8 @@ GOALS = {
     "proof.canaries": (40, "bugs"),
     "proof.canaries_found": (40, "bugs"),
     "proof.mutants_killed_pct": (95, "%"),
-    "proof.bug_rows_tested": (39, "rows"),
-    "proof.bug_rows_reasoned": (13, "rows"),
+    "proof.bug_rows_tested": (51, "rows"),
+    "proof.bug_rows_reasoned": (0, "rows"),
     "cov.branch_pct": (99.5, "%"),
     "cov.mcdc_pct": (99.5, "%"),
 }
