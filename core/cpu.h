@@ -29,12 +29,10 @@ struct qi_lock {
 
 enum qi_rank { QI_RANK_TABLE = 1, QI_RANK_NODES = 2, QI_RANK_LIST = 4 };
 
-enum { QI_CACHE_COLOURS = QUIRE_COLOURS_MAX };
-
 /* Free frames that one CPU keeps, by colour, linked by `next` of their records. */
 struct qi_cache {
     uint32_t count;
-    pfn_t head[2][QI_CACHE_COLOURS]; /* [0] free, [1] zeroed; QI_NO_FRAME: empty */
+    pfn_t head[2][QUIRE_COLOURS_MAX]; /* [0] free, [1] zeroed; QI_NO_FRAME: empty */
 };
 
 /* Frames that were freed while other calls were in progress, which may still look at them. */

@@ -93,6 +93,14 @@ static pfn_t *chain_find(const struct qi_frames *f, pfn_t heads[2][QUIRE_COLOURS
     return NULL;
 }
 
+/* A chain of this kind, else one of the other kind; null: there is no frame. */
+static pfn_t *chain_prefer(const struct qi_frames *f, pfn_t heads[2][QUIRE_COLOURS_MAX],
+                           bool zeroed, uint32_t colour)
+{
+    pfn_t *head = chain_find(f, heads, zeroed, colour);
+    return head ? head : chain_find(f, heads, !zeroed, colour);
+}
+
 /* ---- the lists ----------------------------------------------------------------------------- */
 
 static void list_push(struct qi_frames *f, pfn_t pfn)
@@ -168,9 +176,7 @@ static void cache_fetch(struct qi_cpu *cpu, uint32_t colour)
 static pfn_t cache_pop(struct qi_cpu *cpu, bool zeroed, uint32_t colour)
 {
     struct qi_frames *f = &cpu->q->frames;
-    pfn_t *head = chain_find(f, cpu->cache.head, zeroed, colour);
-    if (!head)
-        head = chain_find(f, cpu->cache.head, !zeroed, colour);
+    pfn_t *head = chain_prefer(f, cpu->cache.head, zeroed, colour);
     qi_assert(head != NULL);
     qi_store(&cpu->cache.count, cpu->cache.count - 1);
     return chain_pop(f, head);
@@ -182,11 +188,7 @@ static void cache_fill(struct qi_cpu *cpu, uint32_t count)
 {
     struct qi_frames *f = &cpu->q->frames;
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t colour = qi_frame_any_colour(cpu);
-        pfn_t *head = chain_find(f, f->list, i & 1, colour);
-        if (!head)
-            head = chain_find(f, f->list, !(i & 1), colour);
-        pfn_t pfn = chain_pop(f, head);
+        pfn_t pfn = chain_pop(f, chain_prefer(f, f->list, i & 1, qi_frame_any_colour(cpu)));
         qi_store(&f->free, f->free - 1);
         cache_push(cpu, pfn);
     }
@@ -213,8 +215,7 @@ pfn_t qi_frame_alloc(struct qi_cpu *cpu, enum qi_frame_state state, enum qi_fram
     struct qi_frames *f = &cpu->q->frames;
     bool zeroed = want == QI_WANT_ZEROED;
     colour &= f->colours - 1;
-    if (cpu->cache.head[0][colour] == QI_NO_FRAME && cpu->cache.head[1][colour] == QI_NO_FRAME &&
-        f->colours > 1 && cpu->ranks < QI_RANK_LIST)
+    if (cpu->cache.head[0][colour] == QI_NO_FRAME && cpu->cache.head[1][colour] == QI_NO_FRAME)
         cache_fetch(cpu, colour);
     pfn_t pfn = cache_pop(cpu, zeroed, colour);
     struct qi_frame *r = frame_record(f, pfn);

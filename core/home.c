@@ -114,19 +114,25 @@ static bool is_home_of(entry_t home, entry_t e)
 }
 
 /*
+ * The same as a number, without a branch, in operations that every vector unit has: `other` is 0
+ * where both name one frame, and below 2^63, so that other - 1 has its top bit set exactly there.
+ */
+static inline uint32_t is_lent(entry_t home, entry_t e)
+{
+    entry_t other = (home ^ e) & ENTRY_PAYLOAD_MASK;
+    return (uint32_t)((other - 1) >> 63 & home >> ENTRY_OWN_SHIFT & e >> ENTRY_PRESENT_SHIFT);
+}
+
+/*
  * Where homes[i] is the home of entries[i], of a leaf that is copied: one use and one map more.
- * Returns for how many that is.  One pass in order without a branch, in operations that every
- * vector unit has: `other` is 0 where both name one frame, and below 2^63, so that other - 1
- * has its top bit set exactly there.
+ * Returns for how many that is.  One pass in order.
  */
 QI_PASS static uint32_t take_pass(const entry_t *restrict homes, const entry_t *restrict entries,
                                   uint32_t *restrict uses, uint32_t *restrict maps)
 {
     uint32_t count = 0;
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
-        entry_t other = (homes[i] ^ entries[i]) & ENTRY_PAYLOAD_MASK;
-        uint32_t lent = (uint32_t)((other - 1) >> 63 & homes[i] >> ENTRY_OWN_SHIFT &
-                                   entries[i] >> ENTRY_PRESENT_SHIFT);
+        uint32_t lent = is_lent(homes[i], entries[i]);
         uses[i] += lent;
         maps[i] += lent;
         count += lent;
@@ -140,9 +146,7 @@ QI_PASS static uint32_t give_pass(const entry_t *restrict homes, entry_t *restri
 {
     uint32_t count = 0;
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
-        entry_t other = (homes[i] ^ entries[i]) & ENTRY_PAYLOAD_MASK;
-        uint32_t lent = (uint32_t)((other - 1) >> 63 & homes[i] >> ENTRY_OWN_SHIFT &
-                                   entries[i] >> ENTRY_PRESENT_SHIFT);
+        uint32_t lent = is_lent(homes[i], entries[i]);
         uses[i] -= lent;
         maps[i] -= lent;
         entries[i] &= (entry_t)lent - 1;
