@@ -32,14 +32,6 @@ enum {
     CHANGED = 16,
 };
 
-static uint32_t frames_used(void)
-{
-    struct quire_stats s;
-
-    quire_stats(world.q, &s);
-    return (uint32_t)(s.frames_data + s.frames_table + s.frames_side + s.frames_node);
-}
-
 static struct quire_space *space_with_set(void)
 {
     struct quire_space *space = space_new();

@@ -65,15 +65,16 @@ void must(enum quire_status status) { expect(status == QUIRE_OK, quire_status_na
 
 /* ---- the world ------------------------------------------------------------------------------- */
 
-void world_begin_of(uint32_t frames, uint32_t max_spaces, uint32_t cpus)
+void world_begin_with(struct test_options options)
 {
-    struct test_options options = {
-        .frames = frames, .max_spaces = max_spaces, .max_pins = 4, .cpus = cpus};
-
+    options.max_pins = 4;
     test_world_create(&world, &options);
 }
 
-void world_begin(uint32_t frames, uint32_t max_spaces) { world_begin_of(frames, max_spaces, 1); }
+void world_begin(uint32_t frames, uint32_t max_spaces)
+{
+    world_begin_with((struct test_options){.frames = frames, .max_spaces = max_spaces});
+}
 
 void world_end(void)
 {
@@ -115,12 +116,25 @@ void fill(struct quire_space *space, vaddr_t address, uint64_t length)
 
 void rest(void) { soft_cpu_run(world.cpu[0], world.q, NULL); }
 
+uint32_t frames_used(void)
+{
+    struct quire_stats s;
+
+    quire_stats(world.q, &s);
+    return (uint32_t)(s.frames_data + s.frames_table + s.frames_side + s.frames_node);
+}
+
+unsigned char *frame_bytes(pfn_t pfn)
+{
+    return world.frames + (size_t)(pfn - world.config.first_frame) * QUIRE_PAGE_SIZE;
+}
+
 unsigned char *bytes_of(struct quire_space *space, vaddr_t address)
 {
     struct quire_page page;
 
     quire_page(space, address, &page);
-    return world.frames + (size_t)(page.pfn - world.config.first_frame) * QUIRE_PAGE_SIZE;
+    return frame_bytes(page.pfn);
 }
 
 double time_stores(vaddr_t address, uint64_t step, unsigned count)

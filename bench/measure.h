@@ -70,9 +70,9 @@ void expect(bool true_or_wrong, const char *what);
 
 extern struct test_world world;
 
-/* A world of one CPU, or of `cpus`, of which the first does all that is measured. */
+/* A world of one CPU; or of what the options say, where the first CPU does all that is measured. */
 void world_begin(uint32_t frames, uint32_t max_spaces);
-void world_begin_of(uint32_t frames, uint32_t max_spaces, uint32_t cpus);
+void world_begin_with(struct test_options options);
 void world_end(void);
 
 struct quire_space *space_new(void);
@@ -84,7 +84,10 @@ void fill(struct quire_space *space, vaddr_t address, uint64_t length);
 /* No space runs any more, so that each can be destroyed by itself. */
 void rest(void);
 
-/* The bytes of a page of a space. */
+/* Frames of every use but the embedder's. */
+uint32_t frames_used(void);
+/* The bytes of a frame, and of a page of a space. */
+unsigned char *frame_bytes(pfn_t pfn);
 unsigned char *bytes_of(struct quire_space *space, vaddr_t address);
 /* The C library's own memcpy: kept from the compiler, which would make a copy of a known size
  * itself. */

@@ -13,5 +13,6 @@ void bench_drop(void);   /* drop.c */
 void bench_many(void);   /* many.c */
 void bench_range(void);  /* range.c */
 void bench_pin(void);    /* pin.c */
+void bench_file(void);   /* file.c */
 
 #endif

@@ -7,11 +7,14 @@
  *   soft.populate.ns          the former, for each page
  *   soft.move_1gib.us         a GiB, every page of it in memory, moved by 4 GiB: whole tables move
  *   soft.move_1gib_apart.us   and by 4 GiB and a page: every entry moves
+ *   soft.clone.ratio          16 MiB cloned into another space (quire_clone), over the same bytes
+ *                             copied; soft.clone_read.ratio: and every page of the clone read
  *   soft.diff.us              what has changed of that GiB since a mark: 100 pages
  *   soft.diff_and_mark.us     the same, with a new mark
  */
 #include "parts.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void bench_populate(void)
@@ -41,6 +44,48 @@ static void bench_populate(void)
     figure("soft.populate.ns", ns / PAGES, "ns");
     test_end(&world, space);
     world_end();
+}
+
+/* A message of 16 MiB: passed by sharing, and by copying its bytes. */
+static void bench_clone(void)
+{
+    enum { ROUNDS = 21, PAGES = 4096 };
+    static double clones[ROUNDS], reads[ROUNDS], copies[ROUNDS];
+    const uint64_t length = PAGE(PAGES);
+    unsigned char *buffer = malloc(length);
+    struct quire_space *from, *to;
+
+    world_begin(3 * PAGES, 8);
+    from = space_new();
+    to = space_new();
+    map(from, 0, length, RW);
+    map(to, GIB, length, RW);
+    fill(from, 0, length);
+    fill(to, GIB, length);
+    test_run(&world, 0, to);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        struct watch watch = watch_start();
+
+        must(quire_read(from, 0, buffer, length, NULL));
+        must(quire_write(to, GIB, buffer, length, NULL));
+        copies[i] = watch_stop(watch);
+        watch = watch_start();
+        must(quire_clone(from, 0, to, GIB, length, NULL));
+        clones[i] = watch_stop(watch);
+        watch = watch_start();
+        for (unsigned k = 0; k < PAGES; k++) {
+            unsigned char byte;
+
+            must(soft_load(world.cpu[0], GIB + PAGE(k), &byte, 1));
+        }
+        reads[i] = clones[i] + watch_stop(watch);
+    }
+    figure("soft.clone.ratio", median(clones, ROUNDS) / median(copies, ROUNDS), "ratio");
+    figure("soft.clone_read.ratio", median(reads, ROUNDS) / median(copies, ROUNDS), "ratio");
+    test_end(&world, from);
+    test_end(&world, to);
+    world_end();
+    free(buffer);
 }
 
 /* There and back again. */
@@ -102,6 +147,7 @@ void bench_range(void)
     struct quire_space *space;
 
     bench_populate();
+    bench_clone();
     world_begin((uint32_t)(GIB / QUIRE_PAGE_SIZE) + 4096, 8);
     space = space_new();
     map(space, 0, GIB, RW);

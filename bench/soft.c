@@ -11,6 +11,7 @@
  *   many.c   many spaces at once, and many generations
  *   range.c  what is done to a whole range: populate, move, diff
  *   pin.c    pins
+ *   file.c   views of files
  *
  * and here what belongs to none of these: the machine's own speed, and what a frame's record takes.
  * measure.h has what they share.
@@ -61,6 +62,7 @@ int main(void)
     bench_many();
     bench_range();
     bench_pin();
+    bench_file();
     world_begin(4096, 8);
     bench_access();
     bench_frame_bytes();

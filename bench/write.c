@@ -20,32 +20,14 @@
  * and the same with all tables shared, with full upper tables (deep), of a fork of a fork; and the
  * frames that a first write takes.
  *
- * There are two ways to have the same cache temperature.  A *pass* writes many pages in order, and
- * then memcpy copies as many to frames that were last written one round ago, like those that the
- * writer gets.  A *single* write is repeated, and every other repetition does all that leads up to
+ * There are two ways to have the same cache temperature.  A *pass* writes many pages in order
+ * (pass.h).  A *single* write is repeated, and every other repetition does all that leads up to
  * it, takes the free frame that the write would have taken, and copies the same page there instead.
  */
 #include "parts.h"
-
-#include <stdlib.h>
-
-static unsigned char *frame_bytes(pfn_t pfn)
-{
-    return world.frames + (size_t)(pfn - world.config.first_frame) * QUIRE_PAGE_SIZE;
-}
+#include "pass.h"
 
 /* ---- passes ---------------------------------------------------------------------------------- */
-
-/* Pages at first, first + step ... of a space, and what memcpy makes of the same. */
-struct pass {
-    const char *name;
-    /* Makes the writer, whose root of all is *parent, before each round; may replace *parent. */
-    struct quire_space *(*writer)(const struct pass *pass, struct quire_space **parent);
-    vaddr_t first;
-    uint64_t step;
-    unsigned count, rounds;
-    bool fault_alone; /* time quire_fault, without the store that meets it */
-};
 
 static struct quire_space *writer_child(const struct pass *pass, struct quire_space **parent)
 {
@@ -72,59 +54,6 @@ static struct quire_space *writer_alone(const struct pass *pass, struct quire_sp
     return child;
 }
 
-/* How long it takes to fault for writes to all pages of a pass. */
-static double time_faults(const struct pass *pass, struct quire_space *writer)
-{
-    struct watch watch = watch_start();
-
-    for (unsigned i = 0; i < pass->count; i++)
-        must(quire_fault(writer, pass->first + i * pass->step, QUIRE_WRITE));
-    return watch_stop(watch);
-}
-
-static void *array(size_t count, size_t size)
-{
-    void *memory = calloc(count, size);
-
-    expect(memory != NULL, "no memory");
-    return memory;
-}
-
-static void bench_pass(const struct pass *pass, struct quire_space **parent)
-{
-    double *whole = array(pass->rounds, sizeof *whole);
-    double *plain = array(pass->rounds, sizeof *plain);
-    unsigned char **from = array(pass->count, sizeof *from);
-    pfn_t *spare = array(pass->count, sizeof *spare);
-
-    for (unsigned i = 0; i < pass->count; i++) {
-        from[i] = bytes_of(*parent, pass->first + i * pass->step);
-        must(quire_frame_take(world.q, &spare[i]));
-    }
-    for (unsigned round = 0; round < pass->rounds; round++) {
-        struct quire_space *writer = pass->writer(pass, parent);
-        struct watch watch;
-
-        test_run(&world, 0, writer);
-        whole[round] = pass->fault_alone ? time_faults(pass, writer)
-                                         : time_stores(pass->first, pass->step, pass->count);
-        if (writer != *parent)
-            test_end(&world, writer);
-        watch = watch_start();
-        for (unsigned i = 0; i < pass->count; i++)
-            copy_bytes(frame_bytes(spare[i]), from[i], QUIRE_PAGE_SIZE);
-        plain[round] = watch_stop(watch);
-    }
-    figure_over_copy(pass->name, median(whole, pass->rounds) / pass->count,
-                     median(plain, pass->rounds) / pass->count);
-    for (unsigned i = 0; i < pass->count; i++)
-        quire_frame_give(world.q, spare[i]);
-    free(whole);
-    free(plain);
-    free(from);
-    free(spare);
-}
-
 enum { LEAVES = 32, ENTRIES = QUIRE_TABLE_ENTRIES };
 
 /* The passes over a parent of 64 MiB, in a world of `cpus`. */
@@ -132,12 +61,13 @@ static void bench_passes(const struct pass *passes, unsigned count, uint32_t cpu
 {
     struct quire_space *parent;
 
-    world_begin_of(4 * LEAVES * ENTRIES, 8, cpus);
+    world_begin_with(
+        (struct test_options){.frames = 4 * LEAVES * ENTRIES, .max_spaces = 8, .cpus = cpus});
     parent = space_new();
     map(parent, 0, GIB, RW);
     fill(parent, 0, LEAVES * LEAF);
     for (unsigned i = 0; i < count; i++)
-        bench_pass(&passes[i], &parent);
+        pass_run(&passes[i], &parent);
     test_end(&world, parent);
     world_end();
 }
@@ -145,17 +75,19 @@ static void bench_passes(const struct pass *passes, unsigned count, uint32_t cpu
 static void bench_all_passes(void)
 {
     static const struct pass one[] = {
-        {"soft.cow", writer_owns_leaf, PAGE(1), PAGE(1), ENTRIES - 1, 201, false},
-        {"soft.cow.fault", writer_owns_leaf, PAGE(1), PAGE(1), ENTRIES - 1, 201, true},
-        {"soft.cow.with_first_write", writer_child, 0, PAGE(1), ENTRIES, 201, false},
-        {"soft.dense", writer_child, 0, PAGE(1), LEAVES * ENTRIES, 31, false},
-        {"soft.sparse", writer_child, 0, LEAF, LEAVES, 201, false},
-        {"soft.reuse", writer_alone, PAGE(1), PAGE(1), ENTRIES - 1, 201, true},
-        {"soft.reuse.store", writer_alone, PAGE(1), PAGE(1), ENTRIES - 1, 201, false},
+        {"soft.cow", writer_owns_leaf, pass_stores, PAGE(1), PAGE(1), ENTRIES - 1, 201},
+        {"soft.cow.fault", writer_owns_leaf, pass_write_faults, PAGE(1), PAGE(1), ENTRIES - 1, 201},
+        {"soft.cow.with_first_write", writer_child, pass_stores, 0, PAGE(1), ENTRIES, 201},
+        {"soft.dense", writer_child, pass_stores, 0, PAGE(1), LEAVES * ENTRIES, 31},
+        {"soft.sparse", writer_child, pass_stores, 0, LEAF, LEAVES, 201},
+        {"soft.reuse", writer_alone, pass_write_faults, PAGE(1), PAGE(1), ENTRIES - 1, 201},
+        {"soft.reuse.store", writer_alone, pass_stores, PAGE(1), PAGE(1), ENTRIES - 1, 201},
     };
     static const struct pass two[] = {
-        {"soft.two_cpus.cow.fault", writer_owns_leaf, PAGE(1), PAGE(1), ENTRIES - 1, 201, true},
-        {"soft.two_cpus.reuse", writer_alone, PAGE(1), PAGE(1), ENTRIES - 1, 201, true},
+        {"soft.two_cpus.cow.fault", writer_owns_leaf, pass_write_faults, PAGE(1), PAGE(1),
+         ENTRIES - 1, 201},
+        {"soft.two_cpus.reuse", writer_alone, pass_write_faults, PAGE(1), PAGE(1), ENTRIES - 1,
+         201},
     };
 
     bench_passes(one, sizeof one / sizeof one[0], 1);

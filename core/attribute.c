@@ -24,8 +24,10 @@
  *      a prototype table        it has no parents: the entries that borrow from it (the sum of
  *                               its uses), and its side frame with it
  *
- * Not handed out, because no space reaches them: region nodes, frames that were taken, the zero
- * page, and pages that only pins keep.
+ * A leaf of a section is such a prototype table.
+ *
+ * Not handed out, because no space reaches them: pages of sections that no view has, tables above,
+ * region nodes, frames that were taken, the zero page, and pages that only pins keep.
  *
  * The sums lie in the two list links of the frame records, which tables and pages do not use.
  * Tables that wait to be dropped are parents that no space reaches: they are dropped first.
@@ -41,7 +43,7 @@ static void links_set(struct quire *q, pfn_t to)
 {
     for (uint32_t i = 0; i < q->frames.count; i++) {
         struct qi_frame *r = &q->frames.records[i];
-        if (r->state == QI_FRAME_TABLE || r->state == QI_FRAME_DATA)
+        if (r->state == QI_FRAME_TABLE || r->state == QI_FRAME_SECTION || r->state == QI_FRAME_DATA)
             r->next = r->prev = to;
     }
 }
@@ -96,6 +98,7 @@ static uint64_t table_part(struct quire *q, pfn_t table, unsigned level, uint64_
         case QI_OWN:
         case QI_BARRED: part += page_part(q, home_make(table, i), entry_pfn(e), weight); break;
         case QI_BORROWED:
+        case QI_SECTION:
         case QI_PROTOTYPE: part += borrowed_part(q, qi_entry_home(q, e), weight); break;
         case QI_EMPTY:
         case QI_ZERO:

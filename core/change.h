@@ -39,13 +39,26 @@ enum quire_status qi_change_finish(struct qi_change *change);
 typedef enum quire_status qi_change_try(struct qi_change *change, void *request);
 enum quire_status qi_change_run(struct quire_space *space, qi_change_try *try, void *request);
 
-/* The same for an operation on [address, address + length), whose try gets a struct qi_extent. */
+/*
+ * The same for an operation on [address, address + length), whose try gets a struct qi_extent.  The
+ * try may change a part only: then it says where that ends, and the rest follows in holds of their
+ * own, between which others run.
+ */
 struct qi_extent {
-    vaddr_t low, high;
-    const void *with; /* what else the operation was asked */
+    vaddr_t low, high; /* what is left to do */
+    vaddr_t end;       /* of the part that the try changes */
+    bool begun;        /* parts before `low` were changed already */
+    const void *with;  /* what else the operation was asked */
 };
 enum quire_status qi_change_extent(struct quire_space *space, vaddr_t address, uint64_t length,
                                    qi_change_try *try, const void *with);
+/* Set what the change is about: as much of the extent as one hold should change. */
+void qi_change_part(struct qi_change *change, struct qi_extent *extent, enum qi_loss loss);
+/*
+ * Is it mapped, all of it before the first part, then the part?  *lost as in qi_range_mapped.
+ */
+bool qi_extent_mapped(const struct qi_change *change, const struct qi_extent *extent, uint32_t prot,
+                      uint32_t *lost);
 
 /* ---- what several operations have in common ------------------------------------------------- */
 

@@ -20,6 +20,8 @@
  *   paths     an upper entry with W points at an exclusive child (invariant 11); what a machine
  *             may write is own, exclusive all the way, and in a writable region; what it may
  *             read or execute, likewise
+ *   sections  their tables form their trees and nothing else; views recounted; what a view maps is
+ *             what its region says; what it may write counts as changed
  *   regions   ordered, disjoint, balanced, merged, within bounds; gaps and references recounted
  *
  * It is shipped, because a kernel that meets an impossible fault wants to know at once whether
@@ -29,12 +31,14 @@
  * No other call runs from start to end.
  */
 #include "pin.h"
+#include "section.h"
 
 #include <stdarg.h>
 
 struct audit {
     struct quire *q;
     unsigned findings;
+    bool torn; /* a section's tree is not what it should be: nobody follows it */
 };
 
 enum { LINE_MAX = 160 };
@@ -46,7 +50,8 @@ static void found(struct audit *a, const char *text, ...)
     size_t n = 0;
     va_list args;
     va_start(args, text);
-    for (; *text && n < sizeof line - 21; text++) {
+    for (; *text; text++) {
+        qi_assert(n < sizeof line - 21);
         if (*text != '%') {
             line[n++] = *text;
             continue;
@@ -76,7 +81,8 @@ static struct qi_frame *record_or_null(const struct quire *q, uint64_t pfn)
 
 static bool is_table(const struct qi_frame *r)
 {
-    return r && (r->state == QI_FRAME_TABLE || r->state == QI_FRAME_DYING);
+    return r && (r->state == QI_FRAME_TABLE || r->state == QI_FRAME_DYING ||
+                 r->state == QI_FRAME_SECTION);
 }
 
 /* ---- frames -------------------------------------------------------------------------------- */
@@ -181,6 +187,9 @@ static void check_pins(struct audit *a)
     for (uint32_t i = 0; i < q->max_spaces; i++)
         if (q->spaces[i].state == QI_SPACE_LIVE && q->spaces[i].regions)
             promised += q->spaces[i].regions->charge;
+    for (uint32_t i = 0; i < q->max_sections; i++)
+        if (q->sections[i].state == QI_SECTION_LIVE)
+            promised += q->sections[i].charge;
     if (promised + orphans != q->committed)
         found(a, "promised pages: % counted, % of regions and % of orphans found", q->committed,
               promised, orphans);
@@ -264,13 +273,16 @@ static void count_page(struct audit *a, pfn_t table, unsigned index, entry_t e, 
         }
         home = page->home;
     }
-    if (kind == QI_BORROWED || kind == QI_PROTOTYPE) {
+    if (kind == QI_BORROWED || kind == QI_PROTOTYPE || kind == QI_SECTION) {
         struct qi_frame *lender = home_lender(a, table, index, home, first);
         if (lender)
-            count_use(a, lender, home, kind == QI_BORROWED, step);
+            count_use(a, lender, home, kind != QI_PROTOTYPE, step);
         if (first && home_table(home) == table)
             found(a, "table % entry %: borrows from itself", u(table), u(index));
-        if (first && (e & ENTRY_WRITE))
+        if (first && lender && (lender->state == QI_FRAME_SECTION) != (kind == QI_SECTION))
+            found(a, "table % entry %: kind %, but its home is in frame %", u(table), u(index),
+                  u(kind), u(home_table(home)));
+        if (first && kind != QI_SECTION && (e & ENTRY_WRITE))
             found(a, "table % entry %: borrowed and writable", u(table), u(index));
     } else if (first && home != home_make(table, index)) {
         found(a, "table % entry %: own, but the home of frame % is table %", u(table), u(index),
@@ -306,12 +318,15 @@ static void count_references(struct audit *a, uint32_t step)
             if (e == 0)
                 continue;
             present++;
+            bool section = r->state == QI_FRAME_SECTION;
+            if (section && r->level == 1)
+                e = entry_from_busy(e); /* it is being read */
             if (e & ENTRY_BUSY) {
                 if (first)
                     found(a, "table % entry %: busy, and nobody is at work", u(table), u(j));
             } else if (r->level == 1) {
                 count_page(a, table, j, e, step);
-            } else {
+            } else if (!section) {
                 struct qi_frame *child = record_or_null(q, entry_payload(e));
                 if (is_table(child) && child->level == r->level - 1)
                     child->share += step;
@@ -377,6 +392,8 @@ static void check_table(struct audit *a, const struct qi_frame *r, pfn_t table)
     if (r->share == 0 && r->state == QI_FRAME_TABLE && (r->level != 1 || r->present == 0))
         found(a, "table % of level %: no parents, and % entries", u(table), u(r->level),
               u(r->present));
+    if (r->state == QI_FRAME_SECTION)
+        return;
     if (r->side != QI_NO_FRAME && record_or_null(q, r->side) &&
         frame_record(&q->frames, r->side)->sum == 0)
         found(a, "table %: has a side frame and lends nothing", u(table));
@@ -411,6 +428,8 @@ static void check_tables(struct audit *a)
             continue;
         }
         entry_t e = table_entries(q, home_table(r->home))[home_index(r->home)];
+        if (lender->state == QI_FRAME_SECTION)
+            e = entry_from_busy(e);
         enum qi_kind kind = entry_kind(e, 1);
         if ((kind != QI_OWN && kind != QI_BARRED) || entry_pfn(e) != pfn)
             found(a, "page %: its home, table % entry %, does not name it", u(pfn),
@@ -434,6 +453,29 @@ struct path {
     bool present, writable, exclusive; /* so far */
 };
 
+/* The entry of a section that is the home of a page that some entry maps. */
+static entry_t home_entry(const struct quire *q, entry_t e)
+{
+    home_t home = qi_entry_home(q, e);
+    return table_entries(q, home_table(home))[home_index(home)];
+}
+
+/* A page of a section is the one that the region shows there. */
+static void check_view(struct audit *a, uint64_t name, const struct qi_region *region, vaddr_t at,
+                       entry_t e)
+{
+    const struct quire_section *section = region->view ? qi_section_of(a->q, region->view) : NULL;
+    uint64_t page = view_page(region->view, at);
+    if (!section || section->state != QI_SECTION_LIVE) {
+        found(a, "space % page %: a page of a section, in no view of one", name, at);
+        return;
+    }
+    if (!a->torn && entry_pfn(qi_section_peek(section, page)) != entry_pfn(e))
+        found(a, "space % page %: not page % of section %", name, at, page, u(section->index));
+    if (page >= qi_pages_up(section->size))
+        found(a, "space % page %: beyond the end of section %", name, at, u(section->index));
+}
+
 static void check_leaf_entry(struct audit *a, const struct quire_space *space,
                              const struct path *path, vaddr_t at, entry_t e)
 {
@@ -443,6 +485,8 @@ static void check_leaf_entry(struct audit *a, const struct quire_space *space,
         found(a, "space % page %: an entry outside any region", name, at);
         return;
     }
+    if (entry_kind(e, 1) == QI_SECTION)
+        check_view(a, name, region, at, e);
     if (!path->present || !entry_present(e))
         return;
     if (!(region->prot & QUIRE_READ) || (region->flags & QUIRE_REGION_RESERVED))
@@ -453,8 +497,11 @@ static void check_leaf_entry(struct audit *a, const struct quire_space *space,
         return;
     if (!(region->prot & QUIRE_WRITE))
         found(a, "space % page %: writable, in a region that forbids it", name, at);
-    if (!path->exclusive || entry_kind(e, 1) != QI_OWN)
+    bool shared = entry_kind(e, 1) == QI_SECTION && (region->flags & QUIRE_REGION_SHARED);
+    if (!path->exclusive || (entry_kind(e, 1) != QI_OWN && !shared))
         found(a, "space % page %: writable, and not its own alone", name, at);
+    if (shared && !(home_entry(a->q, e) & (ENTRY_FOLDED | ENTRY_WRITING)))
+        found(a, "space % page %: writable, and does not count as changed", name, at);
 }
 
 static void check_path(struct audit *a, const struct quire_space *space, struct path path)
@@ -486,7 +533,18 @@ static void check_path(struct audit *a, const struct quire_space *space, struct 
 enum { SEEN = 0x40, CHECKED = 0x80 };
 _Static_assert((SEEN | CHECKED) == QI_REGION_MARKS, "the bits that are the auditor's");
 
-static uint64_t nodes_uncount(struct qi_region *n)
+/* One view of a section more, or less. */
+static void count_view(struct quire *q, const struct qi_region *n, uint32_t step)
+{
+    if (!n->view)
+        return;
+    struct quire_section *section = qi_section_of(q, n->view);
+    section->views += step;
+    if ((n->flags & QUIRE_REGION_SHARED) && (n->prot & QUIRE_WRITE))
+        section->writers += step;
+}
+
+static uint64_t nodes_uncount(struct quire *q, struct qi_region *n)
 {
     if (!n)
         return 0;
@@ -494,10 +552,11 @@ static uint64_t nodes_uncount(struct qi_region *n)
     if (n->below & SEEN)
         return 0;
     n->below |= SEEN;
-    return 1 + nodes_uncount(n->left) + nodes_uncount(n->right);
+    count_view(q, n, UINT32_MAX);
+    return 1 + nodes_uncount(q, n->left) + nodes_uncount(q, n->right);
 }
 
-static void nodes_recount(struct qi_region *n)
+static void nodes_recount(struct quire *q, struct qi_region *n)
 {
     if (!n)
         return;
@@ -505,13 +564,14 @@ static void nodes_recount(struct qi_region *n)
     if (!(n->below & SEEN))
         return;
     n->below &= (uint8_t) ~(SEEN | CHECKED);
-    nodes_recount(n->left);
-    nodes_recount(n->right);
+    count_view(q, n, 1);
+    nodes_recount(q, n->left);
+    nodes_recount(q, n->right);
 }
 
 static bool alike(const struct qi_region *a, const struct qi_region *b)
 {
-    return a->prot == b->prot && a->flags == b->flags && a->name == b->name;
+    return a->prot == b->prot && a->flags == b->flags && a->name == b->name && a->view == b->view;
 }
 
 /* What a node sums up of its subtree besides gaps. */
@@ -519,15 +579,17 @@ static void check_sums(struct audit *a, const struct qi_region *n)
 {
     const uint8_t work = QUIRE_REGION_FORK_OMIT | QUIRE_REGION_FORK_WIPE;
     uint64_t charge = n->flags & QI_REGION_CHARGED ? (n->end - n->start) >> QUIRE_PAGE_SHIFT : 0;
-    bool below = (n->flags & work) != 0;
+    uint8_t below = (n->flags & work) != 0 ? QI_REGION_FORK_WORK : 0;
+    below |= n->view ? QI_REGION_VIEWS : 0;
     charge += n->left ? n->left->charge : 0;
     charge += n->right ? n->right->charge : 0;
-    below |= (n->left && (n->left->below & QI_REGION_FORK_WORK)) ||
-             (n->right && (n->right->below & QI_REGION_FORK_WORK));
-    if (charge != n->charge || below != ((n->below & QI_REGION_FORK_WORK) != 0))
+    below |= n->left ? n->left->below : 0;
+    below |= n->right ? n->right->below : 0;
+    if (charge != n->charge || (below ^ n->below) & (uint8_t)~QI_REGION_MARKS)
         found(a, "region at %: promises % pages counted, % found", n->start, n->charge, charge);
     if (((n->flags & QUIRE_REGION_RESERVED) && (n->flags & QI_REGION_CHARGED)) ||
-        ((n->prot & QUIRE_WRITE) && !(n->flags & (QUIRE_REGION_RESERVED | QI_REGION_CHARGED))))
+        ((n->prot & QUIRE_WRITE) &&
+         !(n->flags & (QUIRE_REGION_RESERVED | QI_REGION_CHARGED | QUIRE_REGION_SHARED))))
         found(a, "region at %: protection % with flags %", n->start, u(n->prot), u(n->flags));
 }
 
@@ -588,13 +650,72 @@ struct node_count {
 
 static void visit_uncount(struct audit *a, struct qi_region *n)
 {
-    ((struct node_count *)a)->nodes += nodes_uncount(n);
+    ((struct node_count *)a)->nodes += nodes_uncount(a->q, n);
 }
 
-static void visit_recount(struct audit *a, struct qi_region *n)
+static void visit_recount(struct audit *a, struct qi_region *n) { nodes_recount(a->q, n); }
+
+/* Nodes that wait to be freed are views still. */
+static void each_dead(struct quire *q, uint32_t step)
 {
-    (void)a;
-    nodes_recount(n);
+    for (struct qi_region *n = q->nodes.dead; n; n = n->right)
+        count_view(q, n, step);
+}
+
+/* Between the two: no view is left. */
+static void check_views(struct audit *a)
+{
+    for (uint32_t i = 0; i < a->q->max_sections; i++) {
+        const struct quire_section *section = &a->q->sections[i];
+        if (section->views != 0 || section->writers != 0)
+            found(a, "section %: views differ by %, writable ones by %", u(i), u(section->views),
+                  u(section->writers));
+    }
+}
+
+/* The tables of a section's tree below one; returns how many there are. */
+static uint32_t check_section_table(struct audit *a, const struct quire_section *section,
+                                    pfn_t table, unsigned level)
+{
+    const struct qi_frame *r = record_or_null(a->q, table);
+    uint32_t count = 1;
+    if (!r || r->state != QI_FRAME_SECTION || r->level != level || r->section != section->index) {
+        found(a, "section %: frame % is none of its tables of level %", u(section->index), u(table),
+              u(level));
+        return 0;
+    }
+    const entry_t *entries = table_entries(a->q, table);
+    for (unsigned i = 0; level > 1 && i < QUIRE_TABLE_ENTRIES; i++)
+        if (entries[i] != 0)
+            count += check_section_table(a, section, entry_pfn(entries[i]), level - 1);
+    return count;
+}
+
+static void check_sections(struct audit *a)
+{
+    struct quire *q = a->q;
+    uint32_t tables = 0, live = 0;
+    unsigned before = a->findings;
+    for (uint32_t i = 0; i < q->max_sections; i++) {
+        const struct quire_section *section = &q->sections[i];
+        const struct qi_frame *root = record_or_null(q, section->root);
+        if (section->state != QI_SECTION_LIVE)
+            continue;
+        live++;
+        if (section->root != QI_NO_FRAME)
+            tables += check_section_table(a, section, section->root, root ? root->level : 0);
+        a->torn |= a->findings != before;
+        if (section->refs < section->views || section->limit > section->size)
+            found(a, "section %: % references, % views", u(i), u(section->refs), u(section->views));
+        if (!qi_section_paged(section) && !section->changing &&
+            section->charge != qi_pages_up(section->size))
+            found(a, "section %: promised % pages", u(i), section->charge);
+    }
+    if (tables != qi_frames_in_state(q, QI_FRAME_SECTION))
+        found(a, "tables of sections: % in that state, % found",
+              u(qi_frames_in_state(q, QI_FRAME_SECTION)), u(tables));
+    if (live != q->live_sections)
+        found(a, "sections: % counted, % found", u(q->live_sections), u(live));
 }
 
 static void check_regions(struct audit *a)
@@ -602,8 +723,11 @@ static void check_regions(struct audit *a)
     struct quire *q = a->q;
     struct node_count count = {.audit = *a};
     each_tree(&count.audit, visit_uncount);
+    each_dead(q, UINT32_MAX);
+    check_views(a);
     each_tree(a, check_nodes);
     each_tree(a, visit_recount);
+    each_dead(q, 1);
     uint64_t in_frames = 0;
     for (struct qi_region *n = q->nodes.dead; n; n = n->right)
         count.nodes++;
@@ -613,6 +737,15 @@ static void check_regions(struct audit *a)
     if (count.nodes != q->nodes.used || in_frames != q->nodes.used)
         found(a, "region nodes: % in use, % found, % in frames", q->nodes.used, count.nodes,
               in_frames);
+}
+
+static void check_space(struct audit *a, const struct quire_space *space)
+{
+    const struct qi_frame *root = record_or_null(a->q, space->root);
+    if (space->root_own && root && root->share != 1)
+        found(a, "space %: its root is said to be its own, and has % parents", u(space->index),
+              u(root->share));
+    check_path(a, space, (struct path){space->root, QUIRE_LEVELS, 0, true, true, true});
 }
 
 unsigned quire_check(struct quire *q)
@@ -628,12 +761,13 @@ unsigned quire_check(struct quire *q)
     count_references(&a, 1);
     check_tables(&a);
     check_regions(&a);
+    check_sections(&a);
     for (uint32_t i = 0; i < q->max_spaces; i++) {
         const struct quire_space *space = &q->spaces[i];
         if (space->state != QI_SPACE_LIVE)
             continue;
         live++;
-        check_path(&a, space, (struct path){space->root, QUIRE_LEVELS, 0, true, true, true});
+        check_space(&a, space);
     }
     if (live != q->live_spaces)
         found(&a, "spaces: % counted, % found", u(q->live_spaces), u(live));

@@ -33,9 +33,8 @@ enum quire_status quire_decommit(struct quire_space *space, vaddr_t address, uin
 
 static enum quire_status discard_try(struct qi_change *change, void *request)
 {
-    const struct qi_extent *extent = request;
     change->edit.urgent = true;
-    qi_change_range(change, extent->low, extent->high, QI_LOSE_CONTENT);
+    qi_change_part(change, request, QI_LOSE_CONTENT);
     qi_change_keep(change);
     return qi_change_finish(change);
 }

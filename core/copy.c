@@ -10,6 +10,8 @@
  *   borrowed, prototype  reuse    we are its last user (its table has no parents, one use): the
  *                                 home moves here, and no byte is copied.  No flush either.
  *                        copy     into a frame of the same colour.
+ *   section              copy     for a private view, whether the page is mapped or not; a shared
+ *                                 view gets W (view.c).
  *
  * While it works, the entry is busy: the call owns it alone, and holds no lock.  Who meets it waits
  * and starts again.
@@ -38,18 +40,8 @@
 
 static bool is_lent(enum qi_kind kind) { return kind == QI_BORROWED || kind == QI_PROTOTYPE; }
 
-uint32_t qi_copy_need(const struct quire *q, const struct qi_look *look)
-{
-    if (look->level != 1 || !look->exclusive)
-        return 1; /* the path is copied first, and what will then be ours is known only then */
-    enum qi_kind kind = entry_kind(look->entry, 1);
-    if (kind == QI_OWN || kind == QI_BARRED)
-        return 0;
-    return !(is_lent(kind) && qi_home_movable(q, qi_entry_home(q, look->entry)));
-}
-
 /* A page's own entry that has all the rights of its region, and whose content is dirty. */
-static entry_t entry_full(pfn_t pfn, uint32_t prot)
+static inline entry_t entry_full(pfn_t pfn, uint32_t prot)
 {
     if (!(prot & QUIRE_READ))
         return entry_absent(QI_CODE_BARRED, pfn, ENTRY_FOLDED);
@@ -67,7 +59,7 @@ struct write {
 };
 
 /* Publish the page's own entry, for a frame that is the space's now. */
-static void install(const struct write *w, pfn_t pfn)
+static inline void install(const struct write *w, pfn_t pfn)
 {
     struct qi_fault *fault = w->fault;
     unsigned index = entry_index(fault->address, 1);
@@ -76,7 +68,7 @@ static void install(const struct write *w, pfn_t pfn)
     entry_store(w->slot, entry_full(pfn, fault->prot));
 }
 
-static void write_fresh(const struct write *w)
+static inline void write_fresh(const struct write *w)
 {
     struct qi_fault *fault = w->fault;
     pfn_t pfn =
@@ -86,7 +78,7 @@ static void write_fresh(const struct write *w)
     qi_trace(fault->space, QUIRE_EVENT_ZERO, fault->address, pfn);
 }
 
-static void write_upgrade(const struct write *w)
+static inline void write_upgrade(const struct write *w)
 {
     struct qi_fault *fault = w->fault;
     fault->pfn = entry_pfn(w->old);
@@ -95,7 +87,7 @@ static void write_upgrade(const struct write *w)
     qi_trace(fault->space, QUIRE_EVENT_UPGRADE, fault->address, fault->pfn);
 }
 
-static void write_reuse(const struct write *w, pfn_t pfn)
+static inline void write_reuse(const struct write *w, pfn_t pfn)
 {
     struct qi_fault *fault = w->fault;
     install(w, pfn);
@@ -110,10 +102,12 @@ static void write_copy(const struct write *w, home_t home)
     const struct qi_frames *f = &fault->cpu->q->frames;
     pfn_t from = qi_home_page(fault->cpu->q, home);
     pfn_t to = qi_frame_alloc(fault->cpu, QI_FRAME_DATA, QI_WANT_ANY, frame_colour(f, from));
+    QI_TOUCH_ALL(frame_memory(f, from), false);
     memcpy(frame_memory(f, to), frame_memory(f, from), QUIRE_PAGE_SIZE);
+    fault->copies++;
     install(w, to);
     if (!QI_CANARY(QI_CANARY_COPY_KEEPS_USE))
-        qi_home_give(fault->cpu, home, w->kind == QI_BORROWED);
+        qi_home_give(fault->cpu, home, w->kind != QI_PROTOTYPE);
     fault->cpu->stats.copies++;
     qi_trace(fault->space, QUIRE_EVENT_COPY, fault->address, to);
 }
@@ -123,7 +117,7 @@ static void write_copy(const struct write *w, home_t home)
  * does not need.  What is the space's own page already is finished here.  False: the entry is
  * somebody else's, or a guard.
  */
-static bool write_begin(struct write *w, bool copied)
+static inline bool write_begin(struct write *w, bool copied)
 {
     struct qi_cpu *cpu = w->fault->cpu;
     if (QI_CANARY(QI_CANARY_LEAF_NOT_LOCKED))
@@ -135,7 +129,7 @@ static bool write_begin(struct write *w, bool copied)
     bool mine = w->kind != QI_BUSY && w->kind != QI_GUARD;
     if (w->kind == QI_OWN || w->kind == QI_BARRED) {
         write_upgrade(w);
-    } else if (mine) {
+    } else if (mine && !(w->kind == QI_EMPTY && w->fault->shared)) {
         table_record(cpu->q, w->table)->present += w->kind == QI_EMPTY;
         w->old =
             entry_swap(w->slot, QI_CANARY(QI_CANARY_BUSY_LOOKS_EMPTY) ? 0 : entry_to_busy(w->old));
@@ -145,52 +139,101 @@ static bool write_begin(struct write *w, bool copied)
     return mine;
 }
 
-enum quire_status qi_copy_write(struct qi_fault *fault, const struct qi_look *look,
-                                uint32_t *copies)
+/* The entry becomes empty again, as it was. */
+static void write_abandon(const struct write *w)
+{
+    struct qi_cpu *cpu = w->fault->cpu;
+    table_lock(cpu, w->table);
+    entry_store(w->slot, 0);
+    table_record(cpu->q, w->table)->present--;
+    table_unlock(cpu, w->table);
+}
+
+/* A page of a section, mapped or not: written through a view that is shared, or copied. */
+static enum quire_status write_view(const struct write *w)
+{
+    struct qi_fault *fault = w->fault;
+    bool shared =
+        fault->shared || (w->kind == QI_SECTION && QI_CANARY(QI_CANARY_PRIVATE_WRITES_FILE));
+    if (w->kind == QI_EMPTY && shared)
+        return qi_view_map(fault, w->table, true);
+    pfn_t page = entry_pfn(w->old);
+    if (shared) {
+        qi_view_changed(fault->cpu, page);
+        fault->pfn = page;
+        entry_store(w->slot, qi_view_entry(fault, page, true));
+        fault->cpu->stats.upgrades++;
+        qi_trace(fault->space, QUIRE_EVENT_UPGRADE, fault->address, page);
+        return QUIRE_OK;
+    }
+    if (w->kind == QI_EMPTY && !qi_view_use(fault, false, &page)) {
+        write_abandon(w);
+        return qi_view_missing(fault);
+    }
+    write_copy(w, qi_load(&frame_record(&fault->cpu->q->frames, page)->home));
+    return QUIRE_OK;
+}
+
+/* The page at `home` itself, if the entry that was begun is its last user; else QI_NO_FRAME. */
+static inline pfn_t write_take(const struct write *w, home_t home)
+{
+    struct qi_cpu *cpu = w->fault->cpu;
+    /* Where nothing is needed it was so before, and that does not end. */
+    bool movable = w->fault->need == 0 || qi_home_movable(cpu->q, home);
+    return movable ? qi_home_move(cpu, home) : QI_NO_FRAME;
+}
+
+/* The entry is busy, or finished already, and nothing in the space leads to what it was. */
+static inline void write_finish(const struct write *w, home_t home, pfn_t page)
+{
+    if (page != QI_NO_FRAME)
+        write_reuse(w, page);
+    else if (is_lent(w->kind))
+        write_copy(w, home);
+    else if (w->kind == QI_EMPTY || w->kind == QI_ZERO)
+        write_fresh(w);
+}
+
+enum quire_status qi_copy_write(struct qi_fault *fault, const struct qi_look *look)
 {
     struct qi_cpu *cpu = fault->cpu;
     struct quire *q = cpu->q;
     struct qi_gate gate;
-    struct write w = {.fault = fault, .table = look->table};
+    struct write w = {.fault = fault};
     qi_gate_begin(&gate, cpu, fault->space, fault->address);
-    if (look->level > 1 || !look->open || !look->exclusive)
-        w.table = qi_gate_open(&gate, 1);
+    w.table = qi_gate_leaf(&gate, look);
+    fault->copies = 0;
     fault->key = &fault->space->root;
     if (w.table == QI_NO_FRAME)
         return QI_AGAIN;
     w.slot = &table_entries(q, w.table)[entry_index(fault->address, 1)];
-    bool copied = qi_gate_copied(&gate), mine = write_begin(&w, copied);
-    bool lent = is_lent(w.kind);
+    bool copied = qi_gate_copied(&gate), mine = write_begin(&w, copied), lent = is_lent(w.kind);
     home_t home = lent ? qi_entry_home(q, w.old) : QI_NO_HOME;
-    pfn_t page = QI_NO_FRAME;
+    pfn_t page = lent && !copied ? write_take(&w, home) : QI_NO_FRAME;
+    if (page != QI_NO_FRAME) { /* no table and no frame was replaced */
+        write_reuse(&w, page);
+        return QUIRE_OK;
+    }
     /*
      * What is replaced by another frame goes out with the one flush.  If a table was replaced the
      * flush is due anyway, and whether the page can be taken is known only after the old table
      * went.
      */
-    if (lent && !copied && qi_home_movable(q, home))
-        page = qi_home_move(cpu, home);
-    if (page == QI_NO_FRAME && (w.kind == QI_ZERO || w.kind == QI_BORROWED) &&
+    if ((w.kind == QI_ZERO || w.kind == QI_BORROWED || (w.kind == QI_SECTION && !fault->shared)) &&
         !QI_CANARY(QI_CANARY_NO_COPY_FLUSH) && !QI_CANARY(QI_CANARY_COPY_BEFORE_FLUSH))
         gate.flush = true;
     qi_gate_close(&gate);
-    *copies = gate.copies;
+    fault->copies = gate.copies;
     if (!mine) {
         fault->key = w.slot;
         return w.kind == QI_GUARD ? QUIRE_GUARDED : QI_AGAIN;
     }
-    if (w.kind == QI_EMPTY || w.kind == QI_ZERO)
-        write_fresh(&w);
-    if (!lent)
-        return QUIRE_OK;
-    if (page == QI_NO_FRAME && copied && qi_home_movable(q, home))
-        page = qi_home_move(cpu, home);
-    *copies += page == QI_NO_FRAME;
-    if (page != QI_NO_FRAME)
-        write_reuse(&w, page);
-    else
-        write_copy(&w, home);
-    if (QI_CANARY(QI_CANARY_COPY_BEFORE_FLUSH))
+    if (fault->view && (w.kind == QI_EMPTY || w.kind == QI_SECTION))
+        return write_view(&w);
+    if (lent && copied)
+        page = write_take(&w, home);
+    write_finish(&w, home, page);
+    if (lent && QI_CANARY(QI_CANARY_COPY_BEFORE_FLUSH))
         mmu_flush_page(q->machine, fault->space, fault->address);
     return QUIRE_OK;
 }

@@ -17,7 +17,8 @@
  *
  * Two pages are equal if they name one frame (a borrowed page names the frame of its home), or if
  * neither has a frame: what was never touched and what maps the zero page both read as zeros.  No
- * byte is compared, so a page that was written with what it held before differs.  A guard is only
+ * byte is compared, so a page that was written with what it held before differs.  A page of a
+ * section is never a difference: it is the same for both.  A guard is only
  * equal to a guard.
  *
  * Pages that have no frame can differ all the same, by what is mapped there.  Regions are shared as
@@ -60,16 +61,17 @@ static const struct qi_region *regions_within(const struct qi_region *n, vaddr_t
     return n;
 }
 
-/* What a program has at an address, pages aside. */
-enum promise { NOTHING, ADDRESSES, MEMORY };
+/* What a program has at an address, pages aside: nothing, addresses, or what a region shows. */
+enum { NOTHING, ADDRESSES, MEMORY };
+typedef uint64_t promise_t;
 
-static enum promise promise_of(const struct qi_region *r)
+static promise_t promise_of(const struct qi_region *r)
 {
-    return r->flags & QUIRE_REGION_RESERVED ? ADDRESSES : MEMORY;
+    return r->flags & QUIRE_REGION_RESERVED ? ADDRESSES : MEMORY + r->view;
 }
 
 /* One side has `promise` in all of [low, high): where the tree `n` of the other has not, differ. */
-static void diff_promise(const struct diff *d, enum promise promise, const struct qi_region *n,
+static void diff_promise(const struct diff *d, promise_t promise, const struct qi_region *n,
                          vaddr_t low, vaddr_t high)
 {
     while (low < high) {
@@ -109,6 +111,7 @@ static uint64_t content(const struct quire *q, entry_t e)
     enum { ZEROS, GUARD, FRAMES };
     switch (entry_kind(e, 1)) {
     case QI_EMPTY:
+    case QI_SECTION: /* what the region shows, as an empty one */
     case QI_ZERO: return ZEROS;
     case QI_GUARD: return GUARD;
     case QI_OWN:

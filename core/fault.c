@@ -73,8 +73,12 @@ static enum quire_status fault_read(struct qi_fault *fault, pfn_t table)
     table_lock(cpu, table);
     entry_t e = entry_load(slot);
     enum qi_kind kind = entry_kind(e, 1);
+    if (kind == QI_EMPTY && fault->view) {
+        table_unlock(cpu, table);
+        return qi_view_map(fault, table, false);
+    }
     cpu->stats.loosened += kind == QI_OWN || kind == QI_BORROWED || kind == QI_ZERO ||
-                           kind == QI_BARRED || kind == QI_PROTOTYPE;
+                           kind == QI_BARRED || kind == QI_PROTOTYPE || kind == QI_SECTION;
     switch (kind) {
     case QI_EMPTY: entry_store(slot, read_empty(fault, table)); break;
     case QI_BARRED:
@@ -83,6 +87,7 @@ static enum quire_status fault_read(struct qi_fault *fault, pfn_t table)
     case QI_PROTOTYPE: entry_store(slot, entry_to_busy(e)); break;
     case QI_OWN:
     case QI_BORROWED:
+    case QI_SECTION:
     case QI_ZERO: read_loosen(slot, e, fault->prot); break;
     case QI_BUSY:
     case QI_GUARD: break;
@@ -121,18 +126,18 @@ static void copies_give(struct quire_space *space, uint32_t frames)
         qi_add(&space->copies_left, frames);
 }
 
-static enum quire_status fault_write(struct qi_fault *fault, const struct qi_look *look)
+static enum quire_status fault_write(struct qi_fault *fault, const struct qi_look *look,
+                                     enum qi_kind kind)
 {
-    struct quire_space *space = fault->space;
-    enum qi_kind kind = entry_kind(look->entry, look->level);
-    bool shared =
-        !look->exclusive || kind == QI_HIDDEN || kind == QI_BORROWED || kind == QI_PROTOTYPE;
-    uint32_t taken = shared ? fault->need : 0, copies = 0;
-    if (!copies_take(space, taken))
+    bool copied = kind == QI_SECTION || (kind == QI_EMPTY && fault->view);
+    bool shared = !look->exclusive || kind == QI_HIDDEN || kind == QI_BORROWED ||
+                  kind == QI_PROTOTYPE || (copied && !fault->shared);
+    uint32_t taken = shared ? fault->need : 0;
+    if (taken > 0 && !copies_take(fault->space, taken))
         return QUIRE_COPY_LIMIT;
-    enum quire_status status = qi_copy_write(fault, look, &copies);
-    if (shared)
-        copies_give(space, taken - copies);
+    enum quire_status status = qi_copy_write(fault, look);
+    if (taken > 0)
+        copies_give(fault->space, taken - fault->copies);
     return status;
 }
 
@@ -150,7 +155,23 @@ static enum quire_status fault_spurious(struct qi_fault *fault, const struct qi_
     return QUIRE_OK;
 }
 
-static enum quire_status fault_region(struct qi_fault *fault)
+/*
+ * A region that shows a section.  Nobody makes a page of a shared view his own: a pin to read
+ * reads, and a debugger must be allowed to write (false: he is not).
+ */
+static bool fault_view(struct qi_fault *fault, const struct qi_region *region)
+{
+    fault->shared = (region->flags & QUIRE_REGION_SHARED) != 0;
+    fault->low = region->start;
+    fault->high = region->end;
+    if (!fault->shared || fault->asked != QUIRE_WRITE || (fault->rights & QUIRE_WRITE))
+        return true;
+    if (fault->rights)
+        fault->access = QUIRE_READ;
+    return fault->rights || (region->prot & QUIRE_WRITE);
+}
+
+static inline enum quire_status fault_region(struct qi_fault *fault)
 {
     const struct qi_region *root = fault->space->regions;
     const struct qi_region *region = qi_region_find(root, fault->address);
@@ -163,6 +184,11 @@ static enum quire_status fault_region(struct qi_fault *fault)
     if ((region->flags & QUIRE_REGION_RESERVED) && !QI_CANARY(QI_CANARY_RESERVED_IS_MEMORY))
         return QUIRE_NOT_COMMITTED;
     fault->prot = region->prot;
+    fault->access = fault->asked;
+    fault->shared = false;
+    fault->view = region->view;
+    if (region->view && !fault_view(fault, region))
+        return QUIRE_PROTECTED;
     return region->prot & fault->rights || fault->rights == 0 ? QUIRE_OK : QUIRE_PROTECTED;
 }
 
@@ -187,20 +213,23 @@ static enum quire_status fault_try(struct qi_fault *fault)
     if (fault->access == QUIRE_EXEC && look.level == 1 && entry_present(look.entry) &&
         QI_CANARY(QI_CANARY_LOOSEN_SHARED))
         return fault_read(fault, look.table);
-    bool own = look.level == 1 && look.exclusive;
-    fault->need = own ? 0 : qi_gate_need(space, fault->address, 1);
-    if (fault->access == QUIRE_WRITE)
-        fault->need += qi_copy_need(cpu->q, &look);
+    bool write = fault->access == QUIRE_WRITE, page = write && !fault->shared;
+    if (look.level == 1 && look.exclusive)
+        fault->need = page ? qi_copy_need(cpu->q, look.entry, kind) : 0;
+    else /* the path is copied first, and what will then be ours is known only then */
+        fault->need = qi_gate_need(space, fault->address, 1) + page;
+    if (fault->view)
+        fault->need += qi_view_need(fault);
     if (!qi_reserve(cpu, fault->need, false, QI_SITE_FAULT)) {
         if (QI_CANARY(QI_CANARY_FAILURE_LEAKS) && qi_frames_reserve(cpu, 1, false))
             (void)qi_frame_alloc(cpu, QI_FRAME_DATA, QI_WANT_ANY, 0);
         return QUIRE_NO_MEMORY;
     }
-    if (fault->access == QUIRE_WRITE)
-        return fault_write(fault, &look);
+    if (write)
+        return fault_write(fault, &look, kind);
     struct qi_gate gate;
     qi_gate_begin(&gate, cpu, space, fault->address);
-    pfn_t table = own && look.open ? look.table : qi_gate_open(&gate, 1);
+    pfn_t table = qi_gate_leaf(&gate, &look);
     if (table == QI_NO_FRAME)
         return fault_busy(fault, &space->root);
     qi_gate_close(&gate);
@@ -228,6 +257,11 @@ static bool fault_again(struct qi_fault *fault, enum quire_status *status)
     if (*status == QI_AGAIN) {
         host_wait(q->host, fault->key);
         return true;
+    }
+    if (*status == QI_BRING) {
+        *status = qi_section_bring(fault->section, fault->page, fault->no_wait);
+        qi_section_let_go(fault->section);
+        return *status == QUIRE_OK;
     }
     if (*status == QUIRE_NOT_MAPPED && fault->grows) {
         if (fault->no_wait) {
@@ -272,12 +306,12 @@ enum quire_status quire_fault(struct quire_space *space, vaddr_t address, uint32
     uint32_t kind = access & ~(uint32_t)QUIRE_NO_WAIT;
     if (!access_valid(kind))
         return QUIRE_BAD_FLAGS;
-    struct qi_fault fault = {.space = space,
-                             .address = page_of(address),
-                             .access = kind,
-                             .rights = kind,
-                             .counted = true,
-                             .no_wait = (access & QUIRE_NO_WAIT) != 0};
+    struct qi_fault fault; /* what the tries find is left unset: this is the way that is hot */
+    fault.space = space;
+    fault.address = page_of(address);
+    fault.asked = fault.rights = kind;
+    fault.no_wait = (access & QUIRE_NO_WAIT) != 0;
+    fault.counted = true;
     struct quire *q = space->q;
     enum quire_status status = qi_fault_resolve(&fault);
     if (status == QUIRE_OK) {
@@ -291,6 +325,22 @@ enum quire_status quire_fault(struct quire_space *space, vaddr_t address, uint32
 
 /* ---- copies -------------------------------------------------------------------------------- */
 
+static void page_read(const struct qi_cpu *cpu, pfn_t pfn, size_t offset, unsigned char *to,
+                      size_t n)
+{
+    const unsigned char *page = frame_memory(&cpu->q->frames, pfn);
+    QI_TOUCH_ALL(page, false);
+    memcpy(to, page + offset, n);
+}
+
+static void page_write(const struct qi_cpu *cpu, pfn_t pfn, size_t offset,
+                       const unsigned char *from, size_t n)
+{
+    unsigned char *page = frame_memory(&cpu->q->frames, pfn);
+    QI_TOUCH_ALL(page, true);
+    memcpy(page + offset, from, n);
+}
+
 /*
  * Reading a page that is not the space's own alone.  While this call reads, another may give the
  * space its own copy, and the last sharer that remains may then write the page in place.  Neither
@@ -302,28 +352,28 @@ static bool read_shared(const struct qi_fault *fault, const struct qi_look *look
 {
     struct qi_cpu *cpu = fault->cpu;
     struct qi_lock *lock = &frame_record(&cpu->q->frames, look->table)->lock;
-    lock_take(cpu, lock, QI_RANK_TABLE);
+    if (!QI_CANARY(QI_CANARY_SHARED_READ_NOT_LOCKED))
+        lock_take(cpu, lock, QI_RANK_TABLE);
     struct qi_look now = qi_table_look(fault->space, fault->address);
     bool there = now.level == 1 && now.table == look->table && entry_present(now.entry) &&
                  entry_pfn(now.entry) == entry_pfn(look->entry);
     if (there)
-        memcpy(buffer,
-               (unsigned char *)frame_memory(&cpu->q->frames, entry_pfn(now.entry)) + offset, n);
-    lock_drop(cpu, lock, QI_RANK_TABLE);
+        page_read(cpu, entry_pfn(now.entry), offset, buffer, n);
+    if (!QI_CANARY(QI_CANARY_SHARED_READ_NOT_LOCKED))
+        lock_drop(cpu, lock, QI_RANK_TABLE);
     return there;
 }
 
 /* The page was resolved, and the space is held.  False: begin again. */
 static bool read_page(const struct qi_fault *fault, unsigned char *buffer, size_t offset, size_t n)
 {
-    const struct qi_frames *f = &fault->cpu->q->frames;
     struct qi_look look = qi_table_look(fault->space, fault->address);
-    if (look.level > 1 || !entry_present(look.entry))
+    if (!entry_present(look.entry))
         return false;
     enum qi_kind kind = entry_kind(look.entry, 1);
     if (kind != QI_ZERO && !(kind == QI_OWN && look.exclusive))
         return read_shared(fault, &look, buffer, offset, n);
-    memcpy(buffer, (unsigned char *)frame_memory(f, entry_pfn(look.entry)) + offset, n);
+    page_read(fault->cpu, entry_pfn(look.entry), offset, buffer, n);
     return true;
 }
 
@@ -334,7 +384,7 @@ static enum quire_status access_page(struct quire_space *space, vaddr_t address,
     uint32_t kind = access & (QUIRE_READ | QUIRE_WRITE);
     struct qi_fault fault = {.space = space,
                              .address = page_of(address),
-                             .access = kind,
+                             .asked = kind,
                              .rights = access & QUIRE_FORCE ? 0 : kind,
                              .no_wait = (access & QUIRE_NO_WAIT) != 0};
     struct quire *q = space->q;
@@ -346,7 +396,7 @@ static enum quire_status access_page(struct quire_space *space, vaddr_t address,
             break;
         done = kind == QUIRE_WRITE || read_page(&fault, buffer, offset, n);
         if (kind == QUIRE_WRITE)
-            memcpy((unsigned char *)frame_memory(&q->frames, fault.pfn) + offset, buffer, n);
+            page_write(fault.cpu, fault.pfn, offset, buffer, n);
         qi_leave(fault.cpu);
     }
     if (!fault.no_wait)
@@ -354,15 +404,40 @@ static enum quire_status access_page(struct quire_space *space, vaddr_t address,
     return status;
 }
 
+/* The page is the section's, and not mapped: read it there, with the space let go. */
+static enum quire_status peek_section(struct qi_fault *fault, vaddr_t address,
+                                      unsigned char *buffer, size_t n)
+{
+    struct quire_section *section = qi_section_of(fault->space->q, fault->view);
+    uint64_t at = view_page(fault->view, fault->address) << QUIRE_PAGE_SHIFT;
+    size_t offset = (size_t)(address - fault->address), done = 0;
+    uint64_t size = quire_section_size(section);
+    qi_section_hold(section);
+    qi_leave(fault->cpu);
+    if (at >= size) {
+        qi_section_let_go(section);
+        return QUIRE_BEYOND_END;
+    }
+    enum quire_status status = quire_section_read(section, at + offset, buffer, n,
+                                                  fault->no_wait ? QUIRE_NO_WAIT : 0, &done);
+    qi_section_let_go(section);
+    if (status == QUIRE_OK) /* the rest of the last page */
+        memset(buffer + done, 0, n - done);
+    return status;
+}
+
 /* A debugger reads, whatever the region allows, and nothing changes: nobody else may, either. */
 static enum quire_status peek_page(struct quire_space *space, vaddr_t address,
-                                   unsigned char *buffer, size_t n)
+                                   unsigned char *buffer, size_t n, uint32_t access)
 {
-    struct qi_fault fault = {.space = space, .address = page_of(address)};
+    struct qi_fault fault = {
+        .space = space, .address = page_of(address), .no_wait = (access & QUIRE_NO_WAIT) != 0};
     fault.cpu = qi_enter_exclusive(space);
     struct quire *q = space->q;
     enum quire_status status = fault_region(&fault);
-    struct qi_look look = qi_table_look(space, address);
+    struct qi_look look = {0};
+    if (status == QUIRE_OK) /* elsewhere the tree may be the embedder's */
+        look = qi_table_look(space, address);
     while (look.level > 1 && look.entry != 0) {
         look.table = entry_pfn(look.entry);
         look.level--;
@@ -371,6 +446,8 @@ static enum quire_status peek_page(struct quire_space *space, vaddr_t address,
     enum qi_kind kind = entry_kind(look.entry, 1);
     if (status == QUIRE_OK && kind == QI_GUARD)
         status = QUIRE_GUARDED;
+    if (status == QUIRE_OK && kind == QI_EMPTY && fault.view)
+        return peek_section(&fault, address, buffer, n);
     if (status == QUIRE_OK) {
         pfn_t pfn = look.entry == 0        ? q->zero_page
                     : kind == QI_PROTOTYPE ? qi_home_page(q, entry_payload(look.entry))
@@ -399,7 +476,7 @@ enum quire_status quire_access(struct quire_space *space, vaddr_t address, void 
             n = length - copied;
         unsigned char *to = (unsigned char *)buffer + copied;
         status = kind == QUIRE_READ && (access & QUIRE_FORCE)
-                     ? peek_page(space, at, to, n)
+                     ? peek_page(space, at, to, n, access)
                      : access_page(space, at, to, n, access);
         if (status == QUIRE_OK)
             copied += n;

@@ -48,7 +48,7 @@
 QI_PASS static void write_protect_root(struct quire *q, pfn_t root)
 {
     entry_t *entries = table_entries(q, root);
-    QI_TOUCH(entries, true);
+    QI_TOUCH_ALL(entries, true);
     for (unsigned i = 0; i < MMU_ROOT_ENTRIES; i++)
         entries[i] &= ~ENTRY_WRITE;
 }
@@ -118,6 +118,7 @@ static enum quire_status fork_prepare(struct qi_cpu *cpu, struct quire_space *pa
         return QUIRE_NO_MEMORY;
     child->commit_limit = parent->commit_limit;
     child->copies_left = qi_load(&parent->copies_left);
+    qi_store(&child->views, (uint32_t)qi_region_has_views(child->regions));
     *need = exceptions_need(cpu, parent, child);
     if (!qi_reserve(cpu, *need, false, QI_SITE_FORK))
         return QUIRE_NO_MEMORY;
@@ -135,13 +136,14 @@ enum quire_status qi_fork_locked(struct qi_cpu *cpu, struct quire_space *parent,
         return QUIRE_TOO_MANY_SPACES;
     struct qi_frame *root = table_record(q, parent->root);
     bool shared = qi_add(&root->share, 1) > 1;
+    qi_store(&parent->root_own, 0u);
     child->root = parent->root;
     enum quire_status status = fork_prepare(cpu, parent, child, need);
     if (status != QUIRE_OK) {
         qi_region_undo(cpu, child->regions);
         /* The regions held frames that are near again: they were not enough. */
-        if (status == QUIRE_NO_MEMORY && *need <= qi_frames_near(cpu, false))
-            *need = qi_frames_near(cpu, false) + 1;
+        if (status == QUIRE_NO_MEMORY && *need <= qi_frames_near(cpu))
+            *need = qi_frames_near(cpu) + 1;
         qi_add(&root->share, UINT32_MAX);
         qi_space_unalloc(cpu, child);
         return status;

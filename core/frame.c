@@ -42,7 +42,6 @@ enum { BATCH = QUIRE_TABLE_ENTRIES > 16 ? 32 : 2, CACHE_MAX = 4 * BATCH };
 
 void qi_frames_init(struct qi_frames *f, const struct quire_config *config, void *records)
 {
-    memset(f, 0, sizeof *f);
     f->records = records;
     f->first = config->first_frame;
     f->count = config->frame_count;
@@ -54,18 +53,17 @@ void qi_frames_init(struct qi_frames *f, const struct quire_config *config, void
     memset(f->records, 0, (size_t)f->count * sizeof f->records[0]);
 }
 
-void qi_frame_set_state(struct qi_cpu *cpu, pfn_t pfn, enum qi_frame_state state)
+static inline void record_set_state(struct qi_cpu *cpu, struct qi_frame *r,
+                                    enum qi_frame_state state)
 {
-    struct qi_frame *r = frame_record(&cpu->q->frames, pfn);
     frame_count_state(cpu, (enum qi_frame_state)r->state, UINT32_MAX);
     frame_count_state(cpu, state, 1);
     __atomic_store_n(&r->state, (uint8_t)state, __ATOMIC_RELAXED);
 }
 
-/* The head of the chain, of an array by colour, that a free frame belongs to. */
-static pfn_t *chain_of(struct qi_frames *f, pfn_t heads[2][QUIRE_COLOURS_MAX], pfn_t pfn)
+void qi_frame_set_state(struct qi_cpu *cpu, pfn_t pfn, enum qi_frame_state state)
 {
-    return &heads[frame_record(f, pfn)->state == QI_FRAME_ZEROED][frame_colour(f, pfn)];
+    record_set_state(cpu, frame_record(&cpu->q->frames, pfn), state);
 }
 
 static void chain_push(struct qi_frames *f, pfn_t *head, pfn_t pfn)
@@ -81,31 +79,66 @@ static pfn_t chain_pop(struct qi_frames *f, pfn_t *head)
     return pfn;
 }
 
-/* A chain that has a frame, of `colour` or the next that has one; null: none of this kind has. */
+/* The chain of a colour, of this kind or, if that is empty, of the other. */
+static inline pfn_t *chain_of(pfn_t heads[2][QUIRE_COLOURS_MAX], bool zeroed, uint32_t colour)
+{
+    return &heads[heads[zeroed][colour] == QI_NO_FRAME ? !zeroed : zeroed][colour];
+}
+
+/* The same of `colour` or the next that has a frame.  There is one. */
 static pfn_t *chain_find(const struct qi_frames *f, pfn_t heads[2][QUIRE_COLOURS_MAX], bool zeroed,
                          uint32_t colour)
 {
     for (uint32_t i = 0; i < f->colours; i++) {
-        pfn_t *head = &heads[zeroed][(colour + i) & (f->colours - 1)];
+        pfn_t *head = chain_of(heads, zeroed, (colour + i) & (f->colours - 1));
         if (*head != QI_NO_FRAME)
             return head;
     }
-    return NULL;
+    host_panic("a frame was reserved", __FILE__, __LINE__);
 }
 
-/* A chain of this kind, else one of the other kind; null: there is no frame. */
-static pfn_t *chain_prefer(const struct qi_frames *f, pfn_t heads[2][QUIRE_COLOURS_MAX],
-                           bool zeroed, uint32_t colour)
+/* The chain of `to` that has the kind and the colour of a chain of `from`. */
+static pfn_t *chain_like(pfn_t to[2][QUIRE_COLOURS_MAX], pfn_t from[2][QUIRE_COLOURS_MAX],
+                         const pfn_t *chain)
 {
-    pfn_t *head = chain_find(f, heads, zeroed, colour);
-    return head ? head : chain_find(f, heads, !zeroed, colour);
+    size_t n = (size_t)(chain - from[0]);
+    return &to[n / QUIRE_COLOURS_MAX][n % QUIRE_COLOURS_MAX];
+}
+
+/* The first frames of a chain, `most` at most, go to another; returns how many those are. */
+static uint32_t chain_move(struct qi_frames *f, pfn_t *to, pfn_t *from, uint32_t most)
+{
+    pfn_t first = *from;
+    struct qi_frame *last = frame_record(f, first);
+    uint32_t count = 1;
+    for (; count < most && last->next != QI_NO_FRAME; count++)
+        last = frame_record(f, last->next);
+    *from = last->next;
+    last->next = *to;
+    *to = first;
+    return count;
+}
+
+/*
+ * Between a cache and the lists: `count` frames, which are there.  Each colour gives its part in
+ * turn; if the chains are to be mixed, so do those of zeroed frames.
+ */
+static void chains_move(struct qi_cpu *cpu, pfn_t to[2][QUIRE_COLOURS_MAX],
+                        pfn_t from[2][QUIRE_COLOURS_MAX], uint32_t count, bool mixed)
+{
+    struct qi_frames *f = &cpu->q->frames;
+    uint32_t part = count / (f->colours * (1 + mixed)) + 1;
+    for (bool zeroed = false; count > 0; zeroed = mixed && !zeroed) {
+        pfn_t *head = chain_find(f, from, zeroed, qi_frame_any_colour(cpu) >> mixed);
+        count -= chain_move(f, chain_like(to, from, head), head, part < count ? part : count);
+    }
 }
 
 /* ---- the lists ----------------------------------------------------------------------------- */
 
-static void list_push(struct qi_frames *f, pfn_t pfn)
+static void list_push(struct qi_frames *f, pfn_t pfn, bool zeroed)
 {
-    chain_push(f, chain_of(f, f->list, pfn), pfn);
+    chain_push(f, &f->list[zeroed][frame_colour(f, pfn)], pfn);
     qi_store(&f->free, f->free + 1);
 }
 
@@ -123,7 +156,7 @@ enum quire_status qi_frame_add(struct qi_cpu *cpu, pfn_t first, uint32_t count)
     /* From the top down, so that the lists start with the lowest frames. */
     for (uint32_t i = count; i-- > 0;) {
         qi_frame_set_state(cpu, first + i, QI_FRAME_FREE);
-        list_push(f, first + i);
+        list_push(f, first + i, false);
     }
     f->added += count;
     lock_drop(cpu, &f->lock, QI_RANK_LIST);
@@ -134,77 +167,69 @@ bool qi_frame_zero_one(struct qi_cpu *cpu)
 {
     struct qi_frames *f = &cpu->q->frames;
     lock_take(cpu, &f->lock, QI_RANK_LIST);
-    pfn_t *head = chain_find(f, f->list, false, 0);
-    pfn_t pfn = head ? chain_pop(f, head) : QI_NO_FRAME;
-    qi_store(&f->free, f->free - (head != NULL));
+    uint32_t colour = 0;
+    while (colour < f->colours && f->list[0][colour] == QI_NO_FRAME)
+        colour++;
+    bool found = colour < f->colours;
+    pfn_t pfn = found ? chain_pop(f, &f->list[0][colour]) : QI_NO_FRAME;
+    qi_store(&f->free, f->free - found);
     lock_drop(cpu, &f->lock, QI_RANK_LIST);
-    if (!head)
+    if (!found)
         return false;
     memset(frame_memory(f, pfn), 0, QUIRE_PAGE_SIZE);
     qi_frame_set_state(cpu, pfn, QI_FRAME_ZEROED);
     lock_take(cpu, &f->lock, QI_RANK_LIST);
-    list_push(f, pfn);
+    list_push(f, pfn, true);
     lock_drop(cpu, &f->lock, QI_RANK_LIST);
     return true;
 }
 
 /* ---- the cache of a CPU -------------------------------------------------------------------- */
 
-static void cache_push(struct qi_cpu *cpu, pfn_t pfn)
+static inline void cache_push(struct qi_cpu *cpu, pfn_t pfn)
 {
     struct qi_frames *f = &cpu->q->frames;
-    chain_push(f, chain_of(f, cpu->cache.head, pfn), pfn);
+    chain_push(f, &cpu->cache.head[0][frame_colour(f, pfn)], pfn);
     qi_store(&cpu->cache.count, cpu->cache.count + 1);
+    cpu->unsettled = true;
 }
 
-/* The cache has no frame of this colour, but the lists may: fetch some. */
-static void cache_fetch(struct qi_cpu *cpu, uint32_t colour)
+/* So many frames came from the lists, whose lock is held. */
+static void cache_count(struct qi_cpu *cpu, uint32_t count)
+{
+    struct qi_frames *f = &cpu->q->frames;
+    qi_store(&f->free, f->free - count);
+    qi_store(&cpu->cache.count, cpu->cache.count + count);
+    cpu->unsettled = true;
+}
+
+/* The cache has no frame of this colour, but the lists may: fetch some.  A chain that has one now,
+ * or one of another colour. */
+static pfn_t *cache_fetch(struct qi_cpu *cpu, uint32_t colour)
 {
     struct qi_frames *f = &cpu->q->frames;
     lock_take(cpu, &f->lock, QI_RANK_LIST);
-    for (unsigned i = 0; i < BATCH && f->free > f->reserve; i++) {
-        bool zeroed = f->list[0][colour] == QI_NO_FRAME;
-        if (f->list[zeroed][colour] == QI_NO_FRAME)
-            break;
-        pfn_t pfn = chain_pop(f, &f->list[zeroed][colour]);
-        qi_store(&f->free, f->free - 1);
-        cache_push(cpu, pfn);
-    }
+    pfn_t *head = chain_of(f->list, false, colour);
+    pfn_t *same = chain_like(cpu->cache.head, f->list, head);
+    uint32_t most = f->free > f->reserve ? f->free - f->reserve : 0;
+    if (*head != QI_NO_FRAME && most > 0)
+        cache_count(cpu, chain_move(f, same, head, most < BATCH ? most : BATCH));
     lock_drop(cpu, &f->lock, QI_RANK_LIST);
+    return chain_find(f, cpu->cache.head, false, colour);
 }
 
-static pfn_t cache_pop(struct qi_cpu *cpu, bool zeroed, uint32_t colour)
+bool qi_frames_fetch(struct qi_cpu *cpu, uint32_t need, bool urgent)
 {
     struct qi_frames *f = &cpu->q->frames;
-    pfn_t *head = chain_prefer(f, cpu->cache.head, zeroed, colour);
-    qi_assert(head != NULL);
-    qi_store(&cpu->cache.count, cpu->cache.count - 1);
-    return chain_pop(f, head);
-}
-
-/* At most `count` frames of the lists, half of them zeroed if there are such, in turn of colours.
- */
-static void cache_fill(struct qi_cpu *cpu, uint32_t count)
-{
-    struct qi_frames *f = &cpu->q->frames;
-    for (uint32_t i = 0; i < count; i++) {
-        pfn_t pfn = chain_pop(f, chain_prefer(f, f->list, i & 1, qi_frame_any_colour(cpu)));
-        qi_store(&f->free, f->free - 1);
-        cache_push(cpu, pfn);
-    }
-}
-
-bool qi_frames_reserve(struct qi_cpu *cpu, uint32_t need, bool urgent)
-{
-    struct qi_frames *f = &cpu->q->frames;
-    if (cpu->cache.count >= need)
-        return true;
     lock_take(cpu, &f->lock, QI_RANK_LIST);
     uint32_t kept = urgent ? 0 : f->reserve;
     uint32_t free = f->free > kept ? f->free - kept : 0;
     uint32_t missing = need - cpu->cache.count;
-    if (free >= missing)
-        cache_fill(cpu, missing > BATCH ? missing : free < BATCH ? free : BATCH);
+    if (free >= missing) {
+        uint32_t count = missing > BATCH ? missing : free < BATCH ? free : BATCH;
+        chains_move(cpu, cpu->cache.head, f->list, count, true);
+        cache_count(cpu, count);
+    }
     lock_drop(cpu, &f->lock, QI_RANK_LIST);
     return free >= missing;
 }
@@ -215,12 +240,15 @@ pfn_t qi_frame_alloc(struct qi_cpu *cpu, enum qi_frame_state state, enum qi_fram
     struct qi_frames *f = &cpu->q->frames;
     bool zeroed = want == QI_WANT_ZEROED;
     colour &= f->colours - 1;
-    if (cpu->cache.head[0][colour] == QI_NO_FRAME && cpu->cache.head[1][colour] == QI_NO_FRAME)
-        cache_fetch(cpu, colour);
-    pfn_t pfn = cache_pop(cpu, zeroed, colour);
+    pfn_t *head = chain_of(cpu->cache.head, zeroed, colour);
+    if (qi_rarely(*head == QI_NO_FRAME))
+        head = cache_fetch(cpu, colour);
+    pfn_t pfn = *head;
     struct qi_frame *r = frame_record(f, pfn);
+    *head = r->next;
+    qi_store(&cpu->cache.count, cpu->cache.count - 1);
     bool clear = zeroed && r->state != QI_FRAME_ZEROED;
-    qi_frame_set_state(cpu, pfn, state);
+    record_set_state(cpu, r, state);
     *r = (struct qi_frame){
         .state = (uint8_t)state, .next = QI_NO_FRAME, .prev = QI_NO_FRAME, .side = QI_NO_FRAME};
     if (clear && !(state == QI_FRAME_DATA && QI_CANARY(QI_CANARY_FREE_WITHOUT_ZEROING)))
@@ -232,18 +260,17 @@ void qi_frame_free(struct qi_cpu *cpu, pfn_t pfn)
 {
     struct qi_frames *f = &cpu->q->frames;
     struct qi_frame *r = frame_record(f, pfn);
-    bool walked =
-        r->state == QI_FRAME_DATA || r->state == QI_FRAME_TABLE || r->state == QI_FRAME_DYING;
+    bool walked = 1u << r->state & (1u << QI_FRAME_DATA | 1u << QI_FRAME_TABLE |
+                                    1u << QI_FRAME_DYING | 1u << QI_FRAME_SECTION);
     qi_assert(r->state > QI_FRAME_ZEROED && r->state != QI_FRAME_ZERO_PAGE);
-    qi_frame_set_state(cpu, pfn, QI_FRAME_FREE);
-    if (cpu->q->cpu_count == 1 || !walked) {
+    record_set_state(cpu, r, QI_FRAME_FREE);
+    if (cpu->alone || !walked || QI_CANARY(QI_CANARY_NO_LIMBO)) {
         cache_push(cpu, pfn);
         return;
     }
-    struct qi_limbo *limbo = &cpu->limbo[0];
-    r->next = limbo->head;
-    limbo->head = pfn;
-    qi_store(&limbo->count, limbo->count + 1);
+    chain_push(f, &cpu->limbo[0].head, pfn);
+    qi_store(&cpu->limbo[0].count, cpu->limbo[0].count + 1);
+    cpu->unsettled = true;
 }
 
 /* A page that is pinned is promised until it goes; true: it is pinned still. */
@@ -301,8 +328,8 @@ static void cache_give(struct qi_cpu *cpu, uint32_t count)
     if (count == 0)
         return;
     lock_take(cpu, &f->lock, QI_RANK_LIST);
-    for (; count > 0; count--)
-        list_push(f, cache_pop(cpu, false, qi_frame_any_colour(cpu)));
+    chains_move(cpu, f->list, cpu->cache.head, count, false);
+    cache_count(cpu, 0 - count);
     lock_drop(cpu, &f->lock, QI_RANK_LIST);
 }
 
@@ -322,6 +349,7 @@ void qi_frames_settle(struct qi_cpu *cpu)
         give = lack > give ? lack : give;
     }
     cache_give(cpu, give);
+    cpu->unsettled = cpu->limbo[1].count > 0;
 }
 
 /* Everything that one CPU keeps goes to the lists; true: there was something. */
@@ -361,11 +389,11 @@ uint32_t qi_frames_in_state(const struct quire *q, enum qi_frame_state state)
     return count;
 }
 
-uint32_t qi_frames_near(const struct qi_cpu *cpu, bool urgent)
+uint32_t qi_frames_near(const struct qi_cpu *cpu)
 {
     const struct qi_frames *f = &cpu->q->frames;
-    uint32_t free = qi_load(&f->free), kept = urgent ? 0 : f->reserve;
-    return cpu->cache.count + (free > kept ? free - kept : 0);
+    uint32_t free = qi_load(&f->free);
+    return cpu->cache.count + (free > f->reserve ? free - f->reserve : 0);
 }
 
 uint32_t qi_frames_available(const struct quire *q)

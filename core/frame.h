@@ -14,22 +14,23 @@ void *memset(void *to, int byte, size_t length);
 /*
  * What a frame is.  Each transition is made by the function named.
  *
- *   ABSENT --qi_frame_add--> FREE <--qi_frame_free-- DATA TABLE SIDE NODES TAKEN
+ *   ABSENT --qi_frame_add--> FREE <--qi_frame_free-- DATA TABLE SECTION SIDE NODES TAKEN
  *   FREE --qi_frame_zero_one--> ZEROED
- *   FREE, ZEROED --qi_frame_alloc--> DATA TABLE SIDE NODES TAKEN ZERO_PAGE
+ *   FREE, ZEROED --qi_frame_alloc--> DATA TABLE SECTION SIDE NODES TAKEN ZERO_PAGE
  *   TABLE --qi_table_release (share reaches 0)--> DYING --qi_table_drop_slice--> TABLE (homes
  * only), or FREE
  */
 enum qi_frame_state {
-    QI_FRAME_ABSENT, /* not handed over */
-    QI_FRAME_FREE,   /* on a list, in a CPU's cache or limbo; content unknown */
-    QI_FRAME_ZEROED, /* on a list or in a CPU's cache; content all zero */
-    QI_FRAME_DATA,   /* a page; home names its entry */
-    QI_FRAME_TABLE,  /* 512 entries: a page table (share > 0) or a prototype table (share == 0) */
-    QI_FRAME_DYING,  /* a table whose last parent has gone */
-    QI_FRAME_SIDE,   /* uses and maps of a frozen table; `sum` is the sum of its uses */
-    QI_FRAME_NODES,  /* region nodes */
-    QI_FRAME_TAKEN,  /* lent to the embedder */
+    QI_FRAME_ABSENT,  /* not handed over */
+    QI_FRAME_FREE,    /* on a list, in a CPU's cache or limbo; content unknown */
+    QI_FRAME_ZEROED,  /* on a list or in a CPU's cache; content all zero */
+    QI_FRAME_DATA,    /* a page; home names its entry */
+    QI_FRAME_TABLE,   /* 512 entries: a page table (share > 0) or a prototype table (share == 0) */
+    QI_FRAME_DYING,   /* a table whose last parent has gone */
+    QI_FRAME_SECTION, /* a table of a section's tree: leaves are prototype tables */
+    QI_FRAME_SIDE,    /* uses and maps of a frozen table; `sum` is the sum of its uses */
+    QI_FRAME_NODES,   /* region nodes */
+    QI_FRAME_TAKEN,   /* lent to the embedder */
     QI_FRAME_ZERO_PAGE, /* the one zero page */
     QI_FRAME_STATE_COUNT
 };
@@ -52,7 +53,9 @@ _Static_assert((int)QI_FRAME_STATE_COUNT == (int)QI_FRAME_STATES, "cpu.h has roo
  *      a root); side is a frame exactly while the table is frozen: that frame's `sum` is the sum
  *      of its uses, above 0;
  *   4. TABLE with share == 0 has level 1, present > 0, and holds homes with uses only;
- *   5. NODES: `share` nodes are in use; `present` is the index of the first free one.
+ *   5. SECTION: share is 0, `present` entries are not empty; one pointer leads here, from the
+ *      section or from a table above; side is a frame from the first view of a page of a leaf on;
+ *   6. NODES: `share` nodes are in use; `present` is the index of the first free one.
  */
 struct qi_frame {
     uint8_t state; /* enum qi_frame_state */
@@ -61,12 +64,13 @@ struct qi_frame {
     uint32_t share;
     pfn_t next, prev; /* prev: NODES only */
     union {
-        home_t home;   /* DATA */
-        uint64_t sum;  /* SIDE */
-        uint64_t pins; /* TABLE: not 0 if there may be pinned pages here or below (a hint) */
+        home_t home;      /* DATA */
+        uint64_t sum;     /* SIDE */
+        uint64_t pins;    /* TABLE: not 0 if there may be pinned pages here or below (a hint) */
+        uint64_t section; /* SECTION: its index */
     };
     pfn_t side;
-    struct qi_lock lock; /* TABLE, DYING */
+    struct qi_lock lock; /* TABLE, DYING, SECTION */
 };
 _Static_assert(sizeof(struct qi_frame) == 32, "32 bytes of metadata a frame");
 
@@ -88,6 +92,10 @@ static inline struct qi_frame *frame_record(const struct qi_frames *f, pfn_t pfn
 {
     qi_check(pfn >= f->first && pfn - f->first < f->count);
     return &f->records[pfn - f->first];
+}
+static inline pfn_t frame_number(const struct qi_frames *f, const struct qi_frame *r)
+{
+    return f->first + (pfn_t)(r - f->records);
 }
 /* What a frame is; it may be changing, unless the caller knows better. */
 static inline enum qi_frame_state frame_state(const struct qi_frame *r)
@@ -116,16 +124,21 @@ enum quire_status qi_frame_add(struct qi_cpu *cpu, pfn_t first, uint32_t count);
 
 /* Frames in one state now; exact while all other calls are stopped. */
 uint32_t qi_frames_in_state(const struct quire *q, enum qi_frame_state state);
-/* Frames that this call can have without gathering: on the lists, and in its CPU's cache. */
-uint32_t qi_frames_near(const struct qi_cpu *cpu, bool urgent);
+/* Frames that an ordinary call can have without gathering: on the lists, and in its CPU's cache. */
+uint32_t qi_frames_near(const struct qi_cpu *cpu);
 /* Frames that an ordinary operation can have at this moment, wherever they are. */
 uint32_t qi_frames_available(const struct quire *q);
 
+/* qi_frames_reserve, of more frames than the cache holds. */
+bool qi_frames_fetch(struct qi_cpu *cpu, uint32_t need, bool urgent);
 /*
  * True: this CPU's cache holds `need` frames at least.  They stay there until the call takes them
  * or ends.  `urgent` operations free memory in the end, and may use the reserve.
  */
-bool qi_frames_reserve(struct qi_cpu *cpu, uint32_t need, bool urgent);
+static inline bool qi_frames_reserve(struct qi_cpu *cpu, uint32_t need, bool urgent)
+{
+    return cpu->cache.count >= need || qi_frames_fetch(cpu, need, urgent);
+}
 
 enum qi_frame_want { QI_WANT_ANY, QI_WANT_ZEROED };
 /*
@@ -154,7 +167,10 @@ void qi_frame_set_state(struct qi_cpu *cpu, pfn_t pfn, enum qi_frame_state state
 /* Zero one free frame of the lists; false: all are. */
 bool qi_frame_zero_one(struct qi_cpu *cpu);
 
-/* The end of a call: keep the cache within bounds, and the reserve on the lists. */
+/*
+ * The end of a call that freed or fetched frames, and of every later one until its limbo is over:
+ * keep the cache within bounds, and the reserve on the lists.
+ */
 void qi_frames_settle(struct qi_cpu *cpu);
 /*
  * Bring what the CPUs keep back to the lists, with nothing held.  True: there was something, and

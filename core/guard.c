@@ -17,24 +17,22 @@
 #include "change.h"
 
 /* Tables of `level` and below that a range needs where there are none. */
-static uint32_t tables_over(unsigned level, vaddr_t low, vaddr_t high)
+static uint64_t tables_over(unsigned level, vaddr_t low, vaddr_t high)
 {
     uint64_t count = 0;
     for (; level > 0; level--) {
         unsigned shift = entry_shift(level + 1);
         count += ((high - 1) >> shift) - (low >> shift) + 1;
     }
-    return count < UINT32_MAX ? (uint32_t)count : UINT32_MAX;
+    return count;
 }
 
-static uint32_t add(uint32_t a, uint32_t b) { return a + b < a ? UINT32_MAX : a + b; }
-
 /* The tables that stand are owned; in the place of those that go with their pages are new ones. */
-static uint32_t piece_need(const struct qi_piece *piece, bool copied)
+static uint64_t piece_need(const struct qi_piece *piece, bool copied)
 {
     const struct qi_range *range = piece->range;
     struct quire *q = range->cpu->q;
-    uint32_t need = 0;
+    uint64_t need = 0;
     if (piece->level == 1)
         return 0;
     for (vaddr_t at = piece->low; at < piece->high;) {
@@ -44,27 +42,29 @@ static uint32_t piece_need(const struct qi_piece *piece, bool copied)
         at = part.high;
         if (e == 0 || part.covered ||
             !(qi_range_holds(range, entry_pfn(e), base) & QI_HOLDS_KEPT)) {
-            need = add(need, tables_over(piece->level - 1, part.low, part.high));
+            need += tables_over(piece->level - 1, part.low, part.high);
             continue;
         }
         struct qi_piece below = qi_piece_below(piece, &part, entry_pfn(e));
         bool copies = copied || !entry_present(e) || !table_exclusive(q, below.table);
-        need = add(need, piece_need(&below, copies));
+        need += piece_need(&below, copies);
         if (copies)
-            need = add(need, 1 + (piece->level == 2));
+            need += 1 + (piece->level == 2);
     }
     return need;
 }
 
 /* What losing the pages takes is a part of it: the same tables, owned once. */
-static uint32_t guard_count(const struct qi_change *change)
+static uint32_t guard_need(const struct qi_range *range)
 {
-    const struct qi_range *range = &change->range;
     struct qi_piece root = {range, qi_load(&range->space->root), QUIRE_LEVELS, range->low,
                             range->high};
-    bool shared = !table_exclusive(change->cpu->q, root.table);
-    return add(shared, piece_need(&root, shared));
+    bool shared = !table_exclusive(range->cpu->q, root.table);
+    uint64_t need = shared + piece_need(&root, shared);
+    return need < UINT32_MAX ? (uint32_t)need : UINT32_MAX;
 }
+
+static uint32_t guard_count(const struct qi_change *change) { return guard_need(&change->range); }
 
 /* The part of the range that lies in one leaf. */
 static void leaf_fill(const struct qi_range *range, vaddr_t low, vaddr_t high)
@@ -95,13 +95,33 @@ static void guard_apply(const struct qi_change *change)
     }
 }
 
+/* The part is so many leaves, whether they stand or are to be made. */
+static vaddr_t part_end(const struct qi_extent *extent)
+{
+    vaddr_t end = (extent->low & ~(entry_span(2) - 1)) + QI_PART_LEAVES * entry_span(2);
+    return end < extent->high ? end : extent->high;
+}
+
+/* Before the first part of several: is there memory for all? */
+static bool guard_possible(struct qi_change *change, const struct qi_extent *extent)
+{
+    if (extent->begun || extent->end == extent->high)
+        return true;
+    qi_change_range(change, extent->low, extent->high, QI_LOSE_PAGES);
+    change->need = guard_need(&change->range);
+    return change->need <= qi_frames_available(change->cpu->q);
+}
+
 static enum quire_status guard_try(struct qi_change *change, void *request)
 {
-    const struct qi_extent *extent = request;
+    struct qi_extent *extent = request;
     uint32_t lost;
-    if (!qi_range_mapped(change->space, extent->low, extent->high, 0, &lost))
+    extent->end = part_end(extent);
+    if (!qi_extent_mapped(change, extent, 0, &lost))
         return QUIRE_NOT_MAPPED;
-    qi_change_range(change, extent->low, extent->high, QI_LOSE_PAGES);
+    if (!guard_possible(change, extent))
+        return QUIRE_NO_MEMORY;
+    qi_change_range(change, extent->low, extent->end, QI_LOSE_PAGES);
     qi_change_keep(change);
     change->count = guard_count;
     change->apply = guard_apply;
@@ -115,11 +135,11 @@ enum quire_status quire_guard(struct quire_space *space, vaddr_t address, uint64
 
 static enum quire_status unguard_try(struct qi_change *change, void *request)
 {
-    const struct qi_extent *extent = request;
+    struct qi_extent *extent = request;
     uint32_t lost;
-    if (!qi_range_mapped(change->space, extent->low, extent->high, 0, &lost))
+    qi_change_part(change, extent, QI_LOSE_GUARDS);
+    if (!qi_extent_mapped(change, extent, 0, &lost))
         return QUIRE_NOT_MAPPED;
-    qi_change_range(change, extent->low, extent->high, QI_LOSE_GUARDS);
     qi_change_keep(change);
     return qi_change_finish(change);
 }

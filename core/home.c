@@ -37,47 +37,48 @@ static bool is_prototype(const struct qi_frame *r)
 void qi_side_settle(struct qi_cpu *cpu, struct qi_frame *table)
 {
     pfn_t side = table->side;
-    if (frame_record(&cpu->q->frames, side)->sum > 0)
+    /* A section's leaf keeps the counts that it will need again. */
+    if (frame_record(&cpu->q->frames, side)->sum > 0 || table->state == QI_FRAME_SECTION)
         return;
     qi_store(&table->side, QI_NO_FRAME);
     qi_frame_free(cpu, side);
 }
 
 /* Lock a lender that an entry of the caller uses. */
-static struct qi_frame *lender_lock(struct qi_cpu *cpu, pfn_t lender)
+static inline struct qi_frame *lender_lock(struct qi_cpu *cpu, pfn_t lender)
 {
     struct qi_frame *r = table_record(cpu->q, lender);
-    table_lock(cpu, lender);
+    lock_take(cpu, &r->lock, QI_RANK_TABLE);
     qi_assert(r->side != QI_NO_FRAME);
     return r;
 }
 
 /* Its uses may have fallen to nothing, its last home may be gone: the side frame and the table
  * follow. */
-static void lender_unlock(struct qi_cpu *cpu, pfn_t lender)
+static inline void lender_unlock(struct qi_cpu *cpu, struct qi_frame *r)
 {
-    struct qi_frame *r = table_record(cpu->q, lender);
     qi_side_settle(cpu, r);
-    bool gone = r->present == 0 && is_prototype(r);
-    qi_assert(!gone || r->side == QI_NO_FRAME);
-    table_unlock(cpu, lender);
+    bool gone = r->present == 0;
+    qi_assert(!gone || (is_prototype(r) && r->side == QI_NO_FRAME));
+    lock_drop(cpu, &r->lock, QI_RANK_TABLE);
     if (gone)
-        qi_frame_free(cpu, lender);
+        qi_frame_free(cpu, frame_number(&cpu->q->frames, r));
 }
 
-/* The home becomes empty; returns the frame that it named. */
-static pfn_t home_clear(struct quire *q, home_t home)
+/* The home, an entry of the lender r, becomes empty; returns the frame that it named. */
+static inline pfn_t home_clear(struct quire *q, struct qi_frame *r, home_t home)
 {
     entry_t *slot = &table_entries(q, home_table(home))[home_index(home)];
     pfn_t page = entry_pfn(entry_load(slot));
     entry_store(slot, 0);
-    table_record(q, home_table(home))->present--;
+    r->present--;
     return page;
 }
 
-static void home_count(struct quire *q, home_t home, bool mapped, int32_t step)
+/* `step` uses more of an entry of the lender r, and as many maps if it is mapped. */
+static inline void home_count(struct quire *q, const struct qi_frame *r, home_t home, bool mapped,
+                              int32_t step)
 {
-    const struct qi_frame *r = table_record(q, home_table(home));
     struct qi_side *side = table_side(q, r);
     qi_assert(step > 0 || side->uses[home_index(home)] > 0);
     qi_store(&side->uses[home_index(home)], side->uses[home_index(home)] + (uint32_t)step);
@@ -86,22 +87,22 @@ static void home_count(struct quire *q, home_t home, bool mapped, int32_t step)
 }
 
 /* A home that has no uses any more: the page goes if its table has no parents either. */
-static void home_free_unused(struct qi_cpu *cpu, const struct qi_frame *r, home_t home)
+static void home_free_unused(struct qi_cpu *cpu, struct qi_frame *r, home_t home)
 {
     if (is_prototype(r) && table_side(cpu->q, r)->uses[home_index(home)] == 0)
-        qi_page_release(cpu, home_clear(cpu->q, home));
+        qi_page_release(cpu, home_clear(cpu->q, r, home));
 }
 
 void qi_home_give(struct qi_cpu *cpu, home_t home, bool mapped)
 {
     if (QI_CANARY(QI_CANARY_LENDER_NOT_LOCKED)) {
-        home_count(cpu->q, home, mapped, -1);
+        home_count(cpu->q, table_record(cpu->q, home_table(home)), home, mapped, -1);
         return;
     }
-    const struct qi_frame *r = lender_lock(cpu, home_table(home));
-    home_count(cpu->q, home, mapped, -1);
+    struct qi_frame *r = lender_lock(cpu, home_table(home));
+    home_count(cpu->q, r, home, mapped, -1);
     home_free_unused(cpu, r, home);
-    lender_unlock(cpu, home_table(home));
+    lender_unlock(cpu, r);
 }
 
 /* ---- a whole leaf -------------------------------------------------------------------------- */
@@ -159,29 +160,29 @@ QI_PASS static uint32_t give_pass(const entry_t *restrict homes, entry_t *restri
 static uint32_t lender_take(struct qi_cpu *cpu, pfn_t lender, const entry_t *entries)
 {
     struct quire *q = cpu->q;
-    const struct qi_frame *r = lender_lock(cpu, lender);
+    struct qi_frame *r = lender_lock(cpu, lender);
     struct qi_side *side = table_side(q, r);
-    QI_TOUCH(side, true);
+    QI_TOUCH_ALL(side, true);
     uint32_t count = take_pass(table_entries(q, lender), entries, side->uses, side->maps);
     frame_record(&q->frames, r->side)->sum += count;
-    table_unlock(cpu, lender);
+    lock_drop(cpu, &r->lock, QI_RANK_TABLE);
     return count;
 }
 
 static uint32_t lender_give(struct qi_cpu *cpu, pfn_t lender, entry_t *entries)
 {
     struct quire *q = cpu->q;
-    const struct qi_frame *r = lender_lock(cpu, lender);
+    struct qi_frame *r = lender_lock(cpu, lender);
     struct qi_side *side = table_side(q, r);
     const entry_t *homes = table_entries(q, lender);
-    QI_TOUCH(side, true);
+    QI_TOUCH_ALL(side, true);
     uint32_t count = give_pass(homes, entries, side->uses, side->maps);
     frame_record(&q->frames, r->side)->sum -= count;
     if (is_prototype(r))
         for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++)
             if (homes[i] != 0)
                 home_free_unused(cpu, r, home_make(lender, i));
-    lender_unlock(cpu, lender);
+    lender_unlock(cpu, r);
     return count;
 }
 
@@ -217,22 +218,24 @@ static uint32_t take_from(struct qi_cpu *cpu, struct lenders *l, const entry_t *
         l->table[l->count++] = lender;
         return lender_take(cpu, lender, entries);
     }
-    lender_lock(cpu, lender);
-    home_count(q, home, entry_present(e), 1);
-    table_unlock(cpu, lender);
+    struct qi_frame *r = lender_lock(cpu, lender);
+    home_count(q, r, home, entry_present(e), 1);
+    lock_drop(cpu, &r->lock, QI_RANK_TABLE);
     return 1;
 }
 
 void qi_homes_take(struct qi_cpu *cpu, const entry_t *entries, uint32_t others)
 {
     struct lenders lenders = {0};
-    for (unsigned i = 0; others > 0 && i < QUIRE_TABLE_ENTRIES; i++) {
+    for (unsigned i = 0; others > 0; i++) {
+        qi_check(i < QUIRE_TABLE_ENTRIES);
         entry_t e = entry_load(&entries[i]);
         switch (entry_kind(e, 1)) {
         case QI_EMPTY:
         case QI_OWN: break;
         case QI_BARRED:
         case QI_ZERO:
+        case QI_SECTION:
         case QI_GUARD: others--; break;
         case QI_BORROWED:
             if (!counted(cpu->q, &lenders, i, e))
@@ -263,13 +266,35 @@ static uint32_t give_from(struct qi_cpu *cpu, entry_t *entries, unsigned index, 
     return 1;
 }
 
+/* Give back a run of pages of a section that lie in one leaf there; returns how many. */
+static uint32_t give_section(struct qi_cpu *cpu, entry_t *entries, unsigned index)
+{
+    struct quire *q = cpu->q;
+    pfn_t lender = home_table(qi_entry_home(q, entry_load(&entries[index])));
+    uint32_t count = 0;
+    struct qi_frame *r = lender_lock(cpu, lender);
+    for (; index < QUIRE_TABLE_ENTRIES; index++, count++) {
+        entry_t e = entry_load(&entries[index]);
+        home_t home = entry_kind(e, 1) == QI_SECTION ? qi_entry_home(q, e) : QI_NO_HOME;
+        if (home_table(home) != lender)
+            break;
+        entry_store(&entries[index], 0);
+        home_count(q, r, home, true, -1);
+    }
+    lender_unlock(cpu, r);
+    return count;
+}
+
 void qi_homes_give(struct qi_cpu *cpu, entry_t *entries, uint32_t others)
 {
     unsigned passes = 0;
-    for (unsigned i = 0; others > 0 && i < QUIRE_TABLE_ENTRIES; i++) {
+    for (unsigned i = 0; others > 0; i++) {
+        qi_check(i < QUIRE_TABLE_ENTRIES);
         enum qi_kind kind = entry_kind(entry_load(&entries[i]), 1);
         if (kind == QI_BORROWED || kind == QI_PROTOTYPE)
             others -= give_from(cpu, entries, i, &passes);
+        else if (kind == QI_SECTION)
+            others -= give_section(cpu, entries, i);
         else if (kind == QI_BARRED || kind == QI_ZERO || kind == QI_GUARD)
             others--;
     }
@@ -277,36 +302,17 @@ void qi_homes_give(struct qi_cpu *cpu, entry_t *entries, uint32_t others)
 
 /* ---- one home ------------------------------------------------------------------------------ */
 
-bool qi_home_movable(const struct quire *q, home_t home)
-{
-    if (home == QI_NO_HOME)
-        return false; /* the page has just gone */
-    const struct qi_frame *lender = frame_record(&q->frames, home_table(home));
-    if (qi_load(&lender->share) != 0 && !QI_CANARY(QI_CANARY_REUSE_IGNORES_SHARE))
-        return false;
-    /* The entries of a dying table belong to whoever drops it. */
-    if (frame_state(lender) != QI_FRAME_TABLE)
-        return false;
-    pfn_t side = qi_load(&lender->side);
-    if (side == QI_NO_FRAME)
-        return false;
-    const struct qi_side *counts = frame_memory(&q->frames, side);
-    return qi_load(&counts->uses[home_index(home)]) == 1;
-}
-
 pfn_t qi_home_move(struct qi_cpu *cpu, home_t home)
 {
     struct quire *q = cpu->q;
-    pfn_t page = QI_NO_FRAME;
-    const struct qi_frame *r = lender_lock(cpu, home_table(home));
-    if (qi_home_movable(q, home) || QI_CANARY(QI_CANARY_PULL_SHARED)) {
-        struct qi_side *side = table_side(q, r);
-        qi_store(&side->uses[home_index(home)], 0u);
-        side->maps[home_index(home)] = 0;
-        frame_record(&q->frames, r->side)->sum--;
-        page = home_clear(q, home);
-    }
-    lender_unlock(cpu, home_table(home));
+    struct qi_frame *r = lender_lock(cpu, home_table(home));
+    qi_assert(qi_home_single(q, r, home) || QI_CANARY(QI_CANARY_PULL_SHARED));
+    struct qi_side *side = table_side(q, r);
+    qi_store(&side->uses[home_index(home)], 0u);
+    side->maps[home_index(home)] = 0;
+    frame_record(&q->frames, r->side)->sum--;
+    pfn_t page = home_clear(q, r, home);
+    lender_unlock(cpu, r);
     return page;
 }
 
@@ -314,26 +320,30 @@ entry_t qi_entry_unmap(struct qi_cpu *cpu, entry_t e)
 {
     struct quire *q = cpu->q;
     home_t home = qi_entry_home(q, e);
-    const struct qi_frame *r = lender_lock(cpu, home_table(home));
+    struct qi_frame *r = lender_lock(cpu, home_table(home));
     struct qi_side *side = table_side(q, r);
     qi_assert(side->maps[home_index(home)] > 0);
     side->maps[home_index(home)]--;
-    table_unlock(cpu, home_table(home));
+    lock_drop(cpu, &r->lock, QI_RANK_TABLE);
     return entry_absent(QI_CODE_PROTOTYPE, home, 0);
+}
+
+pfn_t qi_home_use(struct qi_cpu *cpu, home_t home)
+{
+    struct quire *q = cpu->q;
+    struct qi_frame *r = lender_lock(cpu, home_table(home));
+    home_count(q, r, home, true, 1);
+    lock_drop(cpu, &r->lock, QI_RANK_TABLE);
+    return qi_home_page(q, home);
 }
 
 pfn_t qi_home_map(struct qi_cpu *cpu, home_t home)
 {
     struct quire *q = cpu->q;
-    const struct qi_frame *r = lender_lock(cpu, home_table(home));
+    struct qi_frame *r = lender_lock(cpu, home_table(home));
     table_side(q, r)->maps[home_index(home)]++;
-    table_unlock(cpu, home_table(home));
+    lock_drop(cpu, &r->lock, QI_RANK_TABLE);
     return qi_home_page(q, home);
-}
-
-pfn_t qi_home_page(const struct quire *q, home_t home)
-{
-    return entry_pfn(entry_load(&table_entries(q, home_table(home))[home_index(home)]));
 }
 
 void qi_entry_release(struct qi_cpu *cpu, entry_t e)
@@ -342,6 +352,7 @@ void qi_entry_release(struct qi_cpu *cpu, entry_t e)
     case QI_OWN:
     case QI_BARRED: qi_page_release(cpu, entry_pfn(e)); break;
     case QI_BORROWED:
+    case QI_SECTION:
     case QI_PROTOTYPE: qi_home_give(cpu, qi_entry_home(cpu->q, e), entry_present(e)); break;
     case QI_EMPTY:
     case QI_ZERO:

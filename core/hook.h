@@ -5,7 +5,7 @@
  * A *site* is a place where an operation can fail for want of memory; a test can make any one
  * of them fail.  A *canary* is a deliberate bug, compiled in by number; each must be found by
  * some test, or the tests are too weak.  Every access to a word that another CPU may access at
- * the same time passes one of qi_test_load, qi_test_store and qi_test_touch: a point where a
+ * the same time passes one of qi_test_load, qi_test_store, qi_test_touch: a point where a
  * schedule can switch, and where a test may delay a store as a processor's buffer does.
  * Programs that link the test build define the functions below.
  */
@@ -24,6 +24,7 @@ enum qi_site {
     QI_SITE_RANGE,        /* the frames that cutting a range out of shared tables needs */
     QI_SITE_TAKE,         /* a frame for the embedder */
     QI_SITE_FORK,         /* the frames that the exceptions of a fork need */
+    QI_SITE_SECTION,      /* the frames of one page of a section, or of several that are read */
     QI_SITE_COUNT
 };
 
@@ -73,6 +74,22 @@ enum qi_canary {
     QI_CANARY_COPIES_UNLIMITED,   /* the limit on copies is not looked at */
     QI_CANARY_RESERVED_IS_MEMORY, /* an access to reserved addresses gets a page */
     QI_CANARY_STACK_WITHOUT_GAP,  /* a stack grows into the gap below it */
+    /* Many CPUs, and what takes three of them to see. */
+    QI_CANARY_SHARE_BEFORE_BUSY,      /* the parents are counted before the entry above is busy */
+    QI_CANARY_NO_LIMBO,               /* a freed frame is used while calls may be looking at it */
+    QI_CANARY_SHARED_READ_NOT_LOCKED, /* a shared page is read without its table's lock */
+    QI_CANARY_ROOT_BEFORE_FLUSH,      /* a new root is published before its flush */
+    /* Sections. */
+    QI_CANARY_FAILED_WRITE_CLEAN,   /* row 53: a page whose write failed counts as unchanged */
+    QI_CANARY_SYNC_LEAVES_WRITABLE, /* row 52: a view goes on writing a page that counts as written
+                                     */
+    QI_CANARY_VIEW_NOT_DIRTY,    /* H14: a view may write, and the page does not count as changed */
+    QI_CANARY_CUT_KEEPS_VIEWS,   /* a section is cut off under views that keep its pages */
+    QI_CANARY_TAIL_NOT_CLEARED,  /* a section that grows shows what was cut off before */
+    QI_CANARY_VIEWS_NOT_FLUSHED, /* pages that a copy of a leaf leaves out stay known to machines */
+    QI_CANARY_PRIVATE_WRITES_FILE, /* a private view writes the section's page */
+    QI_CANARY_CLONE_NO_FLUSH,      /* the source goes on writing what it has lent */
+    QI_CANARY_PINNED_WRITTEN,      /* H12: what a device writes after the write-back is forgotten */
     QI_CANARY_COUNT
 };
 
@@ -88,17 +105,21 @@ extern enum qi_canary qi_test_canary;
 uint64_t qi_test_load(const void *address, unsigned size);
 void qi_test_store(void *address, uint64_t value, unsigned size);
 /*
- * Before an atomic read-modify-write of a shared word, or a pass over a table that starts at
- * `address`: this CPU's earlier stores are seen by all when it returns.
+ * Before an atomic read-modify-write of a shared word: this CPU's earlier stores are seen by all
+ * when it returns.
  */
-void qi_test_touch(const void *address, bool write);
+void qi_test_touch(const void *address);
+/* Before a pass over all of the table or page that starts at `address`. */
+void qi_test_touch_all(const void *address, bool write);
 #define QI_FAIL(site) qi_test_fail(site)
 #define QI_CANARY(number) (qi_test_canary == (number))
-#define QI_TOUCH(address, write) qi_test_touch(address, write)
+#define QI_TOUCH(address) qi_test_touch(address)
+#define QI_TOUCH_ALL(address, write) qi_test_touch_all(address, write)
 #else
 #define QI_FAIL(site) false
 #define QI_CANARY(number) false
-#define QI_TOUCH(address, write) ((void)0)
+#define QI_TOUCH(address) ((void)0)
+#define QI_TOUCH_ALL(address, write) ((void)0)
 #endif
 
 #endif

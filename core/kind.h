@@ -11,8 +11,9 @@
  *   barred     the same, not present: the region forbids every access
  *   borrowed   a frame whose home is an entry of another table
  *   prototype  the same, not present: points at the home
- *   guard      every access is refused; counted nowhere, as zero
- *   busy       its owner is changing it; never looks empty, and carries what it was before
+ *   section    a frame whose home is an entry of a section's table; the region says which, so it
+ * can be forgotten and found again at any time guard      every access is refused; counted nowhere,
+ * as zero busy       its owner is changing it; never looks empty, and carries what it was before
  *
  * and an entry of an upper table is empty, a pointer to a table, a *hidden* pointer (not
  * present: the region forbids what the table below would allow), or busy.
@@ -28,6 +29,7 @@
 
 #include "entry.h"
 
+_Static_assert(ENTRY_PAYLOAD_MASK >> ENTRY_PAYLOAD_SHIFT >= UINT32_MAX, "room for a pfn_t");
 _Static_assert(QUIRE_LEVELS >= 2 && QUIRE_ADDRESS_BITS < 64, "a root above leaves, in 64 bits");
 
 enum qi_kind {
@@ -41,10 +43,16 @@ enum qi_kind {
     QI_TABLE, /* as QI_OWN, in an upper table */
     QI_HIDDEN,
     QI_GUARD,
+    QI_SECTION,
 };
 
 /* The kinds of entries that are not present, in the two kind bits; the last by level. */
 enum { QI_CODE_BARRED = 1, QI_CODE_PROTOTYPE = 2, QI_CODE_HIDDEN = 3, QI_CODE_GUARD = 3 };
+
+/* In a present entry the kind bits are free.  A borrowed page: it is a section's. */
+#define ENTRY_SECTION (UINT64_C(1) << ENTRY_KIND_SHIFT)
+/* A section's own page: it is being written to its pager. */
+#define ENTRY_WRITING (UINT64_C(1) << ENTRY_KIND_SHIFT)
 
 /* The place of an entry: (frame number of its table << QUIRE_TABLE_SHIFT) | index. */
 typedef uint64_t home_t;
@@ -64,7 +72,7 @@ static inline uint64_t entry_payload(entry_t e)
 {
     return (e & ENTRY_PAYLOAD_MASK) >> ENTRY_PAYLOAD_SHIFT;
 }
-static inline pfn_t entry_pfn(entry_t e) { return (pfn_t)entry_payload(e); }
+static inline pfn_t entry_pfn(entry_t e) { return (pfn_t)(e >> ENTRY_PAYLOAD_SHIFT); }
 static inline unsigned entry_code(entry_t e) { return (unsigned)(e >> ENTRY_KIND_SHIFT) & 3; }
 
 static inline enum qi_kind entry_kind(entry_t e, unsigned level)
@@ -82,7 +90,9 @@ static inline enum qi_kind entry_kind(entry_t e, unsigned level)
         return QI_TABLE;
     if (e & ENTRY_ZERO)
         return QI_ZERO;
-    return e & ENTRY_OWN ? QI_OWN : QI_BORROWED;
+    if (e & ENTRY_OWN)
+        return QI_OWN;
+    return entry_code(e) ? QI_SECTION : QI_BORROWED;
 }
 
 /* A present leaf entry as a borrower has it; with ENTRY_OWN or ENTRY_ZERO it is one of those. */

@@ -20,14 +20,17 @@
 #include "kind.h"
 
 #define qi_assert(condition) ((condition) ? (void)0 : host_panic(#condition, __FILE__, __LINE__))
+#define qi_rarely(condition) __builtin_expect((condition), 0)
 /* Checks that cost more than a compare run in the test build only. */
 #ifdef QUIRE_TEST
 #define qi_check(condition) qi_assert(condition)
+#define qi_checked(step) ((void)(step)) /* what a check will look at */
 #define qi_load(p) ((__typeof__(*(p) + 0))qi_test_load((p), sizeof *(p)))
 #define qi_load_now(p) qi_load(p)
 #define qi_store(p, value) qi_test_store((p), (uint64_t)(value), sizeof *(p))
 #else
 #define qi_check(condition) ((void)0)
+#define qi_checked(step) ((void)0)
 #define qi_load(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 /* After a qi_change of this CPU, whose result others must have seen before this load is made. */
 #define qi_load_now(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
@@ -35,13 +38,13 @@
 #endif
 
 /* Add to a shared word; returns what it was before. */
-#define qi_add(p, value) (QI_TOUCH((p), true), __atomic_fetch_add((p), (value), __ATOMIC_SEQ_CST))
+#define qi_add(p, value) (QI_TOUCH(p), __atomic_fetch_add((p), (value), __ATOMIC_SEQ_CST))
 /* Store, and return what was there. */
-#define qi_swap(p, value) (QI_TOUCH((p), true), __atomic_exchange_n((p), (value), __ATOMIC_SEQ_CST))
+#define qi_swap(p, value) (QI_TOUCH(p), __atomic_exchange_n((p), (value), __ATOMIC_SEQ_CST))
 /* Replace *expected by `to`; false: the word is another, and *expected is what it is now. */
-#define qi_change(p, expected, to)                                                  \
-    (QI_TOUCH((p), true), __atomic_compare_exchange_n((p), (expected), (to), false, \
-                                                      __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE))
+#define qi_change(p, expected, to)                                                            \
+    (QI_TOUCH(p), __atomic_compare_exchange_n((p), (expected), (to), false, __ATOMIC_SEQ_CST, \
+                                              __ATOMIC_ACQUIRE))
 
 static inline entry_t entry_load(const entry_t *slot) { return qi_load(slot); }
 static inline void entry_store(entry_t *slot, entry_t e) { qi_store(slot, e); }

@@ -12,6 +12,7 @@
  * promised.  A caller can not see that, so quire_query takes such neighbours together.
  */
 #include "change.h"
+#include "section.h"
 
 enum quire_status qi_range_status(const struct quire *q, vaddr_t address, uint64_t length)
 {
@@ -47,6 +48,8 @@ struct map_request {
     vaddr_t hint, address; /* address: where it is in the end */
     uint64_t length;
     uint32_t prot, flags;
+    struct quire_section *section; /* null: private memory */
+    uint64_t offset;
 };
 
 /* Where the mapping goes; with FIXED it is checked, without it is found. */
@@ -76,6 +79,12 @@ static enum quire_status map_try(struct qi_change *change, void *request)
         span.flags |= QUIRE_REGION_RESERVED;
     if (m->flags & QUIRE_MAP_GROWS_DOWN)
         span.flags |= QUIRE_REGION_GROWS_DOWN;
+    if (m->flags & QUIRE_MAP_SHARED)
+        span.flags |= QUIRE_REGION_SHARED;
+    if (m->flags & QUIRE_MAP_READ_ONLY)
+        span.flags |= QUIRE_REGION_READ_ONLY;
+    if (m->section)
+        span.view = view_make(m->section->index, m->offset >> QUIRE_PAGE_SHIFT, m->address);
     qi_change_range(change, span.start, span.end,
                     m->flags & QUIRE_MAP_REPLACE ? QI_LOSE_PAGES : QI_LOSE_NOTHING);
     change->regions = qi_region_put(&change->edit, change->space->regions, span);
@@ -84,8 +93,9 @@ static enum quire_status map_try(struct qi_change *change, void *request)
 
 static enum quire_status map_check(const struct quire *q, const struct map_request *m)
 {
-    const uint32_t known =
-        QUIRE_MAP_FIXED | QUIRE_MAP_REPLACE | QUIRE_MAP_RESERVE | QUIRE_MAP_GROWS_DOWN;
+    const uint32_t place = QUIRE_MAP_FIXED | QUIRE_MAP_REPLACE;
+    const uint32_t known = m->section ? place | QUIRE_MAP_SHARED | QUIRE_MAP_READ_ONLY
+                                      : place | QUIRE_MAP_RESERVE | QUIRE_MAP_GROWS_DOWN;
     const uint32_t reserved_stack = QUIRE_MAP_RESERVE | QUIRE_MAP_GROWS_DOWN;
     bool fixed = (m->flags & QUIRE_MAP_FIXED) != 0;
     if ((m->flags & ~known) || !qi_prot_known(m->prot) ||
@@ -95,16 +105,39 @@ static enum quire_status map_check(const struct quire *q, const struct map_reque
     return fixed ? qi_range_status(q, m->hint, m->length) : qi_length_status(q, m->length);
 }
 
+static enum quire_status map(struct quire_space *space, struct map_request *m, vaddr_t *address)
+{
+    m->hint = *address;
+    enum quire_status status = map_check(space->q, m);
+    if (status == QUIRE_OK)
+        status = qi_change_run(space, map_try, m);
+    if (status == QUIRE_OK)
+        *address = m->address;
+    return status;
+}
+
 enum quire_status quire_map(struct quire_space *space, vaddr_t *address, uint64_t length,
                             uint32_t prot, uint32_t flags)
 {
-    struct map_request m = {.hint = *address, .length = length, .prot = prot, .flags = flags};
-    enum quire_status status = map_check(space->q, &m);
-    if (status == QUIRE_OK)
-        status = qi_change_run(space, map_try, &m);
-    if (status == QUIRE_OK)
-        *address = m.address;
-    return status;
+    struct map_request m = {.length = length, .prot = prot, .flags = flags};
+    return map(space, &m, address);
+}
+
+enum quire_status quire_map_view(struct quire_space *space, vaddr_t *address, uint64_t length,
+                                 uint32_t prot, uint32_t flags, struct quire_section *section,
+                                 uint64_t offset)
+{
+    struct map_request m = {
+        .length = length, .prot = prot, .flags = flags, .section = section, .offset = offset};
+    if (offset & (QUIRE_PAGE_SIZE - 1))
+        return QUIRE_MISALIGNED;
+    if (offset + length < offset)
+        return QUIRE_WRAPS;
+    if ((offset + length) >> QUIRE_PAGE_SHIFT > QI_VIEW_PAGES)
+        return QUIRE_OUT_OF_RANGE;
+    if (!section || ((flags & QUIRE_MAP_READ_ONLY) && !(flags & QUIRE_MAP_SHARED)))
+        return QUIRE_BAD_FLAGS;
+    return map(space, &m, address);
 }
 
 /* ---- unmap --------------------------------------------------------------------------------- */
@@ -141,20 +174,27 @@ enum quire_status quire_protect(struct quire_space *space, vaddr_t address, uint
 /* Two regions that a caller can not tell from one. */
 static bool look_alike(const struct qi_region *a, const struct qi_region *b)
 {
-    return b && a->prot == b->prot && a->name == b->name &&
+    return b && a->prot == b->prot && a->name == b->name && a->view == b->view &&
            !((a->flags ^ b->flags) & ~QI_REGION_CHARGED);
 }
 
-static void region_describe(const struct qi_region *root, const struct qi_region *region,
-                            struct quire_region *out)
+static void region_describe(const struct quire *q, const struct qi_region *root,
+                            const struct qi_region *region, struct quire_region *out)
 {
     const struct qi_region *next;
-    *out = (struct quire_region){region->start, region->end, region->prot,
-                                 region->flags & ~(uint32_t)QI_REGION_CHARGED, region->name};
+    *out = (struct quire_region){.start = region->start,
+                                 .end = region->end,
+                                 .prot = region->prot,
+                                 .flags = region->flags & ~(uint32_t)QI_REGION_CHARGED,
+                                 .name = region->name};
     while (out->start > 0 && look_alike(region, next = qi_region_find(root, out->start - 1)))
         out->start = next->start;
     while (look_alike(region, next = qi_region_find(root, out->end)))
         out->end = next->end;
+    if (region->view) {
+        out->section = qi_section_of(q, region->view);
+        out->offset = view_page(region->view, out->start) << QUIRE_PAGE_SHIFT;
+    }
 }
 
 enum quire_status quire_query(struct quire_space *space, vaddr_t address, struct quire_region *out)
@@ -162,7 +202,7 @@ enum quire_status quire_query(struct quire_space *space, vaddr_t address, struct
     struct qi_cpu *cpu = qi_enter_shared(space);
     const struct qi_region *region = qi_region_at_or_above(space->regions, address);
     if (region)
-        region_describe(space->regions, region, out);
+        region_describe(space->q, space->regions, region, out);
     qi_leave(cpu);
     return region ? QUIRE_OK : QUIRE_NOT_MAPPED;
 }

@@ -205,6 +205,7 @@ static entry_t leaf_entry_moved(const struct moving *m, entry_t e, pfn_t table, 
         return e;
     case QI_BORROWED: return qi_entry_unmap(m->cpu, e);
     case QI_PROTOTYPE:
+    case QI_SECTION:
     case QI_ZERO:
     case QI_GUARD: return e;
     case QI_EMPTY:
@@ -303,7 +304,7 @@ static enum quire_status resize(struct qi_change *change, const struct move *r)
         change->regions = qi_region_cut(&change->edit, regions, new_end, old_end);
         return qi_change_finish(change);
     }
-    struct qi_span span = qi_region_span(qi_region_find(regions, old_end - 1));
+    struct qi_span span = qi_region_span(qi_region_find(regions, old_end - 1)); /* goes on */
     span.start = old_end;
     span.end = new_end;
     qi_change_range(change, old_end, new_end, QI_LOSE_NOTHING);
@@ -321,6 +322,16 @@ static bool stays(const struct quire_space *space, const struct move *r)
             qi_range_free(space, r->from + r->old_length, r->from + r->new_length));
 }
 
+/* A view that is made longer shows no page beyond the last that a view can show. */
+static bool view_fits(const struct quire_space *space, const struct move *r)
+{
+    vaddr_t last = r->from + r->old_length - QUIRE_PAGE_SIZE;
+    view_t view = qi_region_find(space->regions, last)->view;
+    return !view || r->new_length <= r->old_length ||
+           view_page(view, last) + ((r->new_length - r->old_length) >> QUIRE_PAGE_SHIFT) <
+               QI_VIEW_PAGES;
+}
+
 static enum quire_status move_try(struct qi_change *change, void *request)
 {
     struct move *r = request;
@@ -329,6 +340,8 @@ static enum quire_status move_try(struct qi_change *change, void *request)
     uint32_t lost;
     if (!qi_range_mapped(space, r->from, r->from + r->old_length, 0, &lost))
         return QUIRE_NOT_MAPPED;
+    if (!view_fits(space, r))
+        return QUIRE_OUT_OF_RANGE;
     if (stays(space, r)) {
         r->to = r->from;
         return resize(change, r);

@@ -14,7 +14,7 @@
  * Locks: one for all nodes, for one node's allocation up to one edit of a range.  Frames come out
  * of the CPU's cache, or with the lock of the lists, which is after this one.
  */
-#include "space.h"
+#include "section.h"
 
 void qi_nodes_init(struct qi_nodes *nodes, struct qi_frames *frames)
 {
@@ -97,6 +97,7 @@ void qi_node_free(struct qi_cpu *cpu, struct qi_region *n)
     pfn_t pfn = frame_of(nodes->frames, n);
     struct qi_frame *r = frame_record(nodes->frames, pfn);
     qi_assert(r->state == QI_FRAME_NODES && r->share > 0);
+    qi_section_viewed(cpu, n, -1);
     if (r->share == QI_NODES_PER_FRAME)
         partial_push(nodes, pfn);
     n->refs = r->present;

@@ -78,7 +78,7 @@ static enum quire_status pin_page(struct quire_space *space, vaddr_t address, ui
 {
     struct qi_fault fault = {.space = space,
                              .address = address,
-                             .access = QUIRE_WRITE,
+                             .asked = QUIRE_WRITE,
                              .rights = access & (QUIRE_READ | QUIRE_WRITE),
                              .no_wait = (access & QUIRE_NO_WAIT) != 0};
     enum quire_status status = qi_fault_resolve(&fault);
@@ -90,6 +90,8 @@ static enum quire_status pin_page(struct quire_space *space, vaddr_t address, ui
         qi_add(&frame_record(&fault.cpu->q->frames, fault.pfn)->share, 1);
         if (!QI_CANARY(QI_CANARY_PIN_WITHOUT_HINT))
             hint_path(fault.cpu, space, address);
+        if (fault.view && fault.shared && (access & QUIRE_WRITE))
+            qi_view_changed(fault.cpu, fault.pfn); /* again: it may be on its way to the pager */
     }
     qi_leave(fault.cpu);
     return there ? QUIRE_OK : QUIRE_TOO_MANY_PINS;
@@ -290,7 +292,7 @@ static void fork_parent_leaf(struct qi_cpu *cpu, struct quire_space *parent, vad
         pfn_t page = qi_home_move(cpu, home_make(look.table, i));
         qi_assert(page == entry_pfn(old));
         frame_record(&q->frames, page)->home = home_make(table, i);
-        entry_store(&to[i], entry_fold(old) | ENTRY_FOLDED);
+        entry_store(&to[i], entry_fold(old));
     }
 }
 

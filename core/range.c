@@ -14,7 +14,7 @@
  *   at each level and edge.  They are what qi_range_need counts.  A table that holds nothing
  *   outside the range counts as wholly covered.
  *
- * Guards are the exception to both, where pages go without them or they go without pages: such a
+ * Guards and pages of sections are the exception to both, where they go alone or stay: such a
  * range is looked through, and a table that holds both is owned wherever it stands.
  *
  * Two passes with one flush between them.  *Arrest*: every entry that will lose its page, its
@@ -43,12 +43,15 @@ static entry_t *part_slot(const struct qi_piece *piece, const struct qi_part *pa
 /* Every entry within the range goes, whatever its kind. */
 static bool takes_all(enum qi_loss loss)
 {
-    return loss != QI_LOSE_GUARDS && loss != QI_LOSE_CONTENT;
+    return loss != QI_LOSE_GUARDS && loss != QI_LOSE_VIEWS && loss != QI_LOSE_CONTENT;
 }
 
 static bool takes(enum qi_loss loss, entry_t e)
 {
-    return takes_all(loss) || (entry_kind(e, 1) == QI_GUARD) == (loss == QI_LOSE_GUARDS);
+    enum qi_kind kind = entry_kind(e, 1);
+    if (loss == QI_LOSE_VIEWS)
+        return kind == QI_SECTION;
+    return takes_all(loss) || (kind == QI_GUARD) == (loss == QI_LOSE_GUARDS);
 }
 
 /* Only entries within the range are looked at: what else there is, the table has counted. */
@@ -159,6 +162,39 @@ uint32_t qi_range_need(const struct qi_range *range)
     return shared + piece_need(&root, shared);
 }
 
+/* ---- parts --------------------------------------------------------------------------------- */
+
+/* Leaves that share their fate with a table above are passed: that takes one step. */
+static vaddr_t piece_part(const struct qi_piece *piece, unsigned *leaves)
+{
+    const struct qi_range *range = piece->range;
+    bool rights = range->loss < QI_LOSE_GUARDS;
+    for (vaddr_t at = piece->low; at < piece->high;) {
+        struct qi_part part = qi_part_at(piece, at);
+        entry_t e = entry_load(part_slot(piece, &part));
+        at = part.high;
+        if (e == 0 || (rights && child_shared(range->cpu->q, e)))
+            continue;
+        if (piece->level == 2) {
+            --*leaves;
+        } else {
+            struct qi_piece below = qi_piece_below(piece, &part, entry_pfn(e));
+            at = piece_part(&below, leaves);
+        }
+        if (*leaves == 0)
+            return at;
+    }
+    return piece->high;
+}
+
+vaddr_t qi_range_part(const struct qi_range *range)
+{
+    struct qi_piece root = whole(range);
+    unsigned leaves = QI_PART_LEAVES;
+    bool hidden = range->loss < QI_LOSE_GUARDS && !table_exclusive(range->cpu->q, root.table);
+    return hidden ? range->high : piece_part(&root, &leaves);
+}
+
 /* ---- arrest -------------------------------------------------------------------------------- */
 
 static entry_t tightened(entry_t e, uint32_t lost)
@@ -234,7 +270,7 @@ static void leaf_settle(const struct qi_piece *piece, entry_t *slot, entry_t old
 {
     struct qi_cpu *cpu = piece->range->cpu;
     enum qi_kind kind = entry_kind(old, 1);
-    if (piece->range->loss >= QI_LOSE_GUARDS || kind == QI_ZERO) {
+    if (piece->range->loss >= QI_LOSE_GUARDS || kind == QI_ZERO || kind == QI_SECTION) {
         entry_store(slot, 0);
         table_record(cpu->q, piece->table)->present--;
         qi_entry_release(cpu, old);

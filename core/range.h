@@ -14,6 +14,7 @@ enum qi_loss {
     QI_LOSE_EXEC,
     QI_LOSE_ACCESS,
     QI_LOSE_GUARDS,  /* guards become empty; pages stay */
+    QI_LOSE_VIEWS,   /* pages of sections go, and nothing else */
     QI_LOSE_CONTENT, /* pages go; guards stay */
     QI_LOSE_PAGES,   /* both go */
 };
@@ -29,6 +30,14 @@ struct qi_range {
 uint32_t qi_range_need(const struct qi_range *range);
 /* Change the entries of the range; one flush; cannot fail. */
 void qi_range_apply(const struct qi_range *range);
+
+/*
+ * Where the first part of the range ends that one hold of the space should change: behind a few of
+ * the leaves that the change goes through, if there are more of them, else the end of the range.
+ */
+vaddr_t qi_range_part(const struct qi_range *range);
+/* So many leaves are a part. */
+enum { QI_PART_LEAVES = 8 };
 
 /* What a change of the range would find below an entry: a mask. */
 enum { QI_HOLDS_LOST = 1, QI_HOLDS_KEPT = 2 };

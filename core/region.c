@@ -18,6 +18,8 @@
  *
  *   cut      what is below low, joined with what is above high
  *   put      below low, then the new region, then above high, merged where neighbours agree
+ *            (a cut of one whole region, and a put where nothing is, take one path instead of
+ *            several: take_out, insert)
  *   alter    the same with the regions between, each altered
  *   move     cut, and the regions that were there put elsewhere
  *
@@ -38,7 +40,7 @@
  * Looking needs none: whoever holds the space keeps its tree.  Recursion is bounded by the height
  * of a tree, at most 1.44 times the logarithm of its size.
  */
-#include "space.h"
+#include "section.h"
 
 /* ---- looking ------------------------------------------------------------------------------- */
 
@@ -75,18 +77,36 @@ static bool wants_work(const struct qi_region *n)
     return (n->flags & (QUIRE_REGION_FORK_OMIT | QUIRE_REGION_FORK_WIPE)) != 0;
 }
 
-const struct qi_region *qi_region_fork_work(const struct qi_region *root, vaddr_t address)
+/* What a region adds to `below` of every subtree that it is part of. */
+static uint8_t marks_of(const struct qi_region *n)
 {
-    while (root && (root->below & QI_REGION_FORK_WORK)) {
+    return (uint8_t)((wants_work(n) ? QI_REGION_FORK_WORK : 0) | (n->view ? QI_REGION_VIEWS : 0));
+}
+
+/* The first region that ends above `address` and has a mark. */
+static const struct qi_region *first_marked(const struct qi_region *root, vaddr_t address,
+                                            uint8_t mark)
+{
+    while (root && (root->below & mark)) {
         const struct qi_region *left =
-            address < root->start ? qi_region_fork_work(root->left, address) : NULL;
+            address < root->start ? first_marked(root->left, address, mark) : NULL;
         if (left)
             return left;
-        if (address < root->end && wants_work(root))
+        if (address < root->end && (marks_of(root) & mark))
             return root;
         root = root->right;
     }
     return NULL;
+}
+
+const struct qi_region *qi_region_fork_work(const struct qi_region *root, vaddr_t address)
+{
+    return first_marked(root, address, QI_REGION_FORK_WORK);
+}
+
+const struct qi_region *qi_region_view(const struct qi_region *root, vaddr_t address)
+{
+    return first_marked(root, address, QI_REGION_VIEWS);
 }
 
 static vaddr_t lowest_start(const struct qi_region *n)
@@ -146,7 +166,7 @@ static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 /* Two regions that differ in nothing but their place. */
 static bool agree(struct qi_span a, struct qi_span b)
 {
-    return a.prot == b.prot && a.flags == b.flags && a.name == b.name;
+    return a.prot == b.prot && a.flags == b.flags && a.name == b.name && a.view == b.view;
 }
 
 /* Whether a region's pages are promised follows from the rest, and from what it was. */
@@ -154,7 +174,7 @@ static struct qi_span charged(struct qi_span s)
 {
     if (s.flags & QUIRE_REGION_RESERVED)
         s.flags &= (uint8_t)~QI_REGION_CHARGED;
-    else if (s.prot & QUIRE_WRITE)
+    else if ((s.prot & QUIRE_WRITE) && !(s.flags & QUIRE_REGION_SHARED))
         s.flags |= QI_REGION_CHARGED;
     return s;
 }
@@ -164,17 +184,17 @@ static void node_sum(struct qi_region *n)
 {
     const struct qi_region *left = n->left, *right = n->right;
     n->height = (uint8_t)(1 + larger(height_of(left), height_of(right)));
-    n->charge = qi_region_charge(left) + qi_region_charge(right);
+    n->charge = (qi_extent_t)(qi_region_charge(left) + qi_region_charge(right));
     if (n->flags & QI_REGION_CHARGED)
         n->charge += (n->end - n->start) >> QUIRE_PAGE_SHIFT;
-    n->below = wants_work(n) ? QI_REGION_FORK_WORK : 0;
+    n->below = marks_of(n);
     n->gap = 0;
     if (left) {
-        n->gap = larger(left->gap, n->start - highest_end(left));
+        n->gap = (qi_extent_t)larger(left->gap, n->start - highest_end(left));
         n->below |= left->below;
     }
     if (right) {
-        n->gap = larger(n->gap, larger(right->gap, lowest_start(right) - n->end));
+        n->gap = (qi_extent_t)larger(n->gap, larger(right->gap, lowest_start(right) - n->end));
         n->below |= right->below;
     }
 }
@@ -188,15 +208,17 @@ static struct qi_region *node_make(struct qi_edit *edit, struct qi_region *take_
         return take_left;
     }
     *n = (struct qi_region){
-        .start = s.start,
-        .end = s.end,
+        .start = (qi_extent_t)s.start,
+        .end = (qi_extent_t)s.end,
         .left = take_left,
         .right = take_right,
         .name = s.name,
+        .view = s.view,
         .refs = 1,
         .prot = s.prot,
         .flags = s.flags,
     };
+    qi_section_viewed(edit->cpu, n, 1);
     node_sum(n);
     return n;
 }
@@ -348,6 +370,30 @@ static struct qi_region *concatenate(struct qi_edit *edit, struct qi_region *tak
     return join2(edit, append(edit, take_left, s), take_right);
 }
 
+/* The tree with a region more, which overlaps none. */
+static struct qi_region *insert(struct qi_edit *edit, struct qi_region *take, struct qi_span s)
+{
+    struct qi_region *left, *right;
+    if (!take)
+        return node_make(edit, NULL, s, NULL);
+    struct qi_span top = node_open(edit, take, &left, &right);
+    if (s.start < top.start)
+        return node_balance(edit, insert(edit, left, s), top, right);
+    return node_balance(edit, left, top, insert(edit, right, s));
+}
+
+/* The tree without the region that begins at `start`. */
+static struct qi_region *take_out(struct qi_edit *edit, struct qi_region *take, vaddr_t start)
+{
+    struct qi_region *left, *right;
+    struct qi_span top = node_open(edit, take, &left, &right);
+    if (start < top.start)
+        return node_balance(edit, take_out(edit, left, start), top, right);
+    if (start > top.start)
+        return node_balance(edit, left, top, take_out(edit, right, start));
+    return join2(edit, left, right);
+}
+
 /* A tree in three parts: below low, within [low, high), from high on. */
 static void split_out(struct qi_edit *edit, struct qi_region *take, vaddr_t low, vaddr_t high,
                       struct qi_region **below, struct qi_region **between,
@@ -384,17 +430,36 @@ struct qi_region *qi_region_cut(struct qi_edit *edit, struct qi_region *root, va
                                 vaddr_t high)
 {
     struct qi_region *below, *between, *above;
-    split_out(edit, edit_begin(edit, root), low, high, &below, &between, &above);
+    const struct qi_region *only = qi_region_find(root, low);
+    root = edit_begin(edit, root);
+    if (only && only->start == low && only->end == high)
+        return edit_end(edit, take_out(edit, root, low));
+    split_out(edit, root, low, high, &below, &between, &above);
     qi_node_drop(edit->cpu, between);
     return edit_end(edit, join2(edit, below, above));
+}
+
+/* Nothing lies in its place, and it merges with no neighbour. */
+static bool stands_alone(const struct qi_region *root, struct qi_span s)
+{
+    const struct qi_region *above = qi_region_at_or_above(root, s.start);
+    const struct qi_region *below = qi_region_below(root, s.start);
+    if (above &&
+        (above->start < s.end || (above->start == s.end && agree(s, qi_region_span(above)))))
+        return false;
+    return !below || below->end < s.start || !agree(s, qi_region_span(below));
 }
 
 struct qi_region *qi_region_put(struct qi_edit *edit, struct qi_region *root, struct qi_span span)
 {
     struct qi_region *below, *between, *above;
-    split_out(edit, edit_begin(edit, root), span.start, span.end, &below, &between, &above);
+    bool alone = stands_alone(root, span = charged(span));
+    root = edit_begin(edit, root);
+    if (alone)
+        return edit_end(edit, insert(edit, root, span));
+    split_out(edit, root, span.start, span.end, &below, &between, &above);
     qi_node_drop(edit->cpu, between);
-    below = append(edit, below, charged(span));
+    below = append(edit, below, span);
     return edit_end(edit, concatenate(edit, below, above));
 }
 
@@ -435,6 +500,7 @@ struct qi_region *qi_region_move(struct qi_edit *edit, struct qi_region *root, v
     while (moved && !edit->failed) {
         struct qi_span s;
         moved = pop_lowest(edit, moved, &s);
+        s.view = view_moved(s.view, s.start, s.start + (to - low));
         s.start += to - low;
         s.end = moved ? s.end + (to - low) : end;
         below = append(edit, below, s);

@@ -10,15 +10,50 @@
 /* Inside, besides QUIRE_REGION_: the region was writable and committed at some time since it was
  * mapped, so its pages are promised. */
 enum { QI_REGION_CHARGED = 16 };
-/* In `below`: some region of the subtree wants work at fork.  Bits 6 and 7 are the auditor's. */
-enum { QI_REGION_FORK_WORK = 1, QI_REGION_MARKS = 0xc0 };
+/* In `below`: some region of the subtree wants work at fork; is a view.  Bits 6 and 7 are the
+ * auditor's. */
+enum { QI_REGION_FORK_WORK = 1, QI_REGION_VIEWS = 2, QI_REGION_MARKS = 0xc0 };
+
+/*
+ * What a region shows: 0 for private memory; else the number of a section + 1, above, and the page
+ * of the section that stands at address 0, modulo 2^40, below.  So two regions that touch have the
+ * same number if and only if they show one section without a break.
+ */
+typedef uint64_t view_t;
+enum { QI_VIEW_SHIFT = 40 };
+#define QI_VIEW_PAGES ((UINT64_C(1) << QI_VIEW_SHIFT) - 1)
+
+static inline view_t view_make(uint32_t section, uint64_t page, vaddr_t address)
+{
+    return ((view_t)section + 1) << QI_VIEW_SHIFT |
+           ((page - (address >> QUIRE_PAGE_SHIFT)) & QI_VIEW_PAGES);
+}
+/* The number of the section, and its page at an address. */
+static inline uint32_t view_section(view_t view) { return (uint32_t)(view >> QI_VIEW_SHIFT) - 1; }
+static inline uint64_t view_page(view_t view, vaddr_t address)
+{
+    return (view + (address >> QUIRE_PAGE_SHIFT)) & QI_VIEW_PAGES;
+}
+/* The same view, moved from one address to another. */
+static inline view_t view_moved(view_t view, vaddr_t from, vaddr_t to)
+{
+    return view ? view_make(view_section(view), view_page(view, from), to) : 0;
+}
 
 /* What a region is, without a place in a tree. */
 struct qi_span {
     vaddr_t start, end;
     uint8_t prot, flags;
     uint64_t name;
+    view_t view;
 };
+
+/* An address, a length or a number of pages in a node. */
+#if QUIRE_ADDRESS_BITS <= 32
+typedef uint32_t qi_extent_t;
+#else
+typedef uint64_t qi_extent_t;
+#endif
 
 /*
  * One region, and one node of the tree; never changed once it is in a tree that a space uses,
@@ -28,19 +63,21 @@ struct qi_span {
  *   2. heights of left and right differ by at most 1; height = 1 + the larger;
  *   3. gap is the largest hole between neighbours within this subtree;
  *   4. charge is the sum of the pages of the subtree's regions that are CHARGED; below has
- *      FORK_WORK if one of them is FORK_OMIT or FORK_WIPE;
+ *      FORK_WORK if one of them is FORK_OMIT or FORK_WIPE, and VIEWS if one of them is a view;
  *   5. refs = nodes and spaces (and edits under way) that point here;
- *   6. two neighbours that touch differ in prot, flags or name;
- *   7. no region is both RESERVED and CHARGED; a writable one is one of the two.
+ *   6. two neighbours that touch differ in prot, flags, name or view;
+ *   7. no region is both RESERVED and CHARGED; a writable one is one of the two, or SHARED;
+ *   8. the section of a view counts it, while it is in any tree (section.h).
  */
 struct qi_region {
-    vaddr_t start, end;
+    qi_extent_t start, end, gap, charge;
     struct qi_region *left, *right;
-    uint64_t gap, charge, name;
+    uint64_t name;
+    view_t view;
     uint32_t refs;
     uint8_t height, prot, flags, below;
 };
-_Static_assert(sizeof(struct qi_region) <= 64, "a node fits a micro page");
+_Static_assert(sizeof(struct qi_region) <= QUIRE_PAGE_SIZE, "a node fits a micro page");
 
 /* Nodes come from frames of state NODES, cut into this many; those with a free node are on one
  * list. */
@@ -86,6 +123,8 @@ static inline const struct qi_region *qi_region_find(const struct qi_region *roo
 const struct qi_region *qi_region_below(const struct qi_region *root, vaddr_t address);
 /* The first region that ends above `address` and is FORK_OMIT or FORK_WIPE, or null. */
 const struct qi_region *qi_region_fork_work(const struct qi_region *root, vaddr_t address);
+/* The first that ends above `address` and is a view, or null. */
+const struct qi_region *qi_region_view(const struct qi_region *root, vaddr_t address);
 /* The highest place of a hole of `length` bytes within [low, high); false: there is none. */
 bool qi_region_highest_gap(const struct qi_region *root, vaddr_t low, vaddr_t high, uint64_t length,
                            vaddr_t *out);
@@ -94,9 +133,13 @@ static inline uint64_t qi_region_charge(const struct qi_region *root)
 {
     return root ? root->charge : 0;
 }
+static inline bool qi_region_has_views(const struct qi_region *root)
+{
+    return root && (root->below & QI_REGION_VIEWS) != 0;
+}
 static inline struct qi_span qi_region_span(const struct qi_region *n)
 {
-    return (struct qi_span){n->start, n->end, n->prot, n->flags, n->name};
+    return (struct qi_span){n->start, n->end, n->prot, n->flags, n->name, n->view};
 }
 
 /* ---- edits ---------------------------------------------------------------------------------- */

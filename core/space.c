@@ -6,7 +6,8 @@
  * gave; the records of CPUs, spaces, pins and frames follow it.  There are no globals, so a whole
  * manager can be copied away and back, hashed, and compared.
  *
- *   arena:  struct quire | cpus | spaces[max_spaces] | pins[max_pins] | frames[frame_count]
+ *   arena:  struct quire | cpus | spaces[max_spaces] | pins[max_pins] | sections[max_sections] |
+ *           transfers[max_transfers] | frames[frame_count]
  *
  * The number of spaces is the one limit behind every count: a table has at most one parent for
  * each space, and a page at most one user for each, so neither can pass max_spaces, and nothing
@@ -27,7 +28,7 @@
  * may do.
  */
 #include "pin.h"
-#include "table.h"
+#include "section.h"
 
 #include <quire/machine.h>
 
@@ -43,10 +44,15 @@ enum {
 static bool drop_slice(struct quire *q)
 {
     struct qi_cpu *cpu = qi_enter(q);
-    bool nodes = qi_nodes_drop_slice(cpu, QI_SLICE_NODES);
-    bool tables = qi_table_drop_slice(cpu);
+    struct qi_gone gone = {0};
+    bool more = qi_nodes_drop_slice(cpu, QI_SLICE_NODES);
+    more |= qi_table_drop_slice(cpu);
+    if (!more) /* what uses the pages of a dead section has gone, or is going elsewhere */
+        more = qi_section_drop_slice(cpu, &gone);
     qi_leave(cpu);
-    return nodes || tables;
+    if (gone.call)
+        gone.call(gone.cookie);
+    return more;
 }
 
 bool qi_wait_for_frames(struct quire *q, uint32_t need, bool urgent)
@@ -57,6 +63,8 @@ bool qi_wait_for_frames(struct quire *q, uint32_t need, bool urgent)
         drop_slice(q);
         return true;
     }
+    if (qi_load(&q->dead_sections) > 0 && drop_slice(q))
+        return true;
     return host_need_frames(q->host, need);
 }
 
@@ -84,7 +92,7 @@ void qi_drop_slices(struct quire *q, uint32_t slices)
 
 bool quire_work(struct quire *q, uint32_t slices)
 {
-    bool more = qi_load(&q->drop_list) != QI_NO_FRAME || qi_nodes_dead(&q->nodes);
+    bool more = qi_work_left(q);
     for (; more && slices > 0; slices--)
         more = drop_slice(q);
     return more;
@@ -135,18 +143,24 @@ static bool config_valid(const struct quire_config *c)
     uint32_t colours = c->colours ? c->colours : 1;
     return c->frame_count > 0 && (uint64_t)c->first_frame + c->frame_count <= MAX_FRAMES &&
            c->max_spaces > 0 && c->max_spaces <= MAX_SPACES && c->cpus <= MAX_CPUS &&
-           c->max_pins <= MAX_SPACES && page_of(c->stack_gap) == c->stack_gap &&
-           colours <= QUIRE_COLOURS_MAX && (colours & (colours - 1)) == 0 &&
-           high <= MMU_ADDRESS_END && c->low < high && page_of(c->low) == c->low &&
-           page_of(high) == high;
+           c->max_pins <= MAX_SPACES && c->max_sections < MAX_SPACES &&
+           c->max_transfers <= MAX_SPACES && c->fault_around <= QI_AROUND_MAX &&
+           (c->fault_around & (c->fault_around - 1)) == 0 &&
+           page_of(c->stack_gap) == c->stack_gap && colours <= QUIRE_COLOURS_MAX &&
+           (colours & (colours - 1)) == 0 && high <= MMU_ADDRESS_END && c->low < high &&
+           page_of(c->low) == c->low && page_of(high) == high;
 }
 
 /* Where the parts of the arena lie; sizes are rounded up to whole lines. */
 struct arena {
-    size_t cpus, spaces, pins, frames, size;
+    size_t cpus, spaces, pins, sections, transfers, frames, size;
 };
 
 static uint32_t cpu_count(const struct quire_config *c) { return c->cpus ? c->cpus : 1; }
+static uint32_t transfer_count(const struct quire_config *c)
+{
+    return c->max_transfers ? c->max_transfers : 16;
+}
 
 static struct arena arena_layout(const struct quire_config *c)
 {
@@ -154,7 +168,11 @@ static struct arena arena_layout(const struct quire_config *c)
     a.cpus = aligned(sizeof(struct quire));
     a.spaces = a.cpus + cpu_count(c) * sizeof(struct qi_cpu);
     a.pins = a.spaces + aligned(c->max_spaces * sizeof(struct quire_space));
-    a.frames = a.pins + aligned(c->max_pins * sizeof(struct qi_pin));
+    a.sections = a.pins + aligned(c->max_pins * sizeof(struct qi_pin));
+    a.transfers = a.sections + aligned(c->max_sections * sizeof(struct quire_section));
+    a.frames = a.transfers;
+    if (c->max_sections > 0)
+        a.frames += aligned(transfer_count(c) * sizeof(struct quire_io));
     a.size = a.frames + (size_t)c->frame_count * sizeof(struct qi_frame);
     return a;
 }
@@ -202,9 +220,14 @@ enum quire_status quire_create(const struct quire_config *config, struct quire *
     q->cpus = (void *)(base + arena.cpus);
     q->spaces = (void *)(base + arena.spaces);
     q->pins = (void *)(base + arena.pins);
+    q->sections = (void *)(base + arena.sections);
+    q->transfers = (void *)(base + arena.transfers);
     q->cpu_count = cpu_count(config);
     q->max_spaces = config->max_spaces;
     q->max_pins = config->max_pins;
+    q->max_sections = config->max_sections;
+    q->max_transfers = config->max_sections > 0 ? transfer_count(config) : 0;
+    q->fault_around = config->fault_around ? config->fault_around : QI_AROUND;
     q->low = config->low;
     q->high = config->high ? config->high : MMU_ADDRESS_END;
     q->stack_gap = config->stack_gap;
@@ -218,6 +241,7 @@ enum quire_status quire_create(const struct quire_config *config, struct quire *
     cpus_init(q);
     spaces_init(q);
     qi_pins_init(q);
+    qi_sections_init(q);
     *out = q;
     return QUIRE_OK;
 }
@@ -226,8 +250,11 @@ enum quire_status quire_add_frames(struct quire *q, pfn_t first, uint32_t count)
 {
     struct qi_cpu *cpu = qi_stop_all(q);
     enum quire_status status = qi_frame_add(cpu, first, count);
-    if (status == QUIRE_OK && q->zero_page == QI_NO_FRAME && qi_frames_reserve(cpu, 1, true))
+    if (status == QUIRE_OK && q->zero_page == QI_NO_FRAME) {
+        bool there = qi_frames_reserve(cpu, 1, true);
+        qi_assert(there);
         q->zero_page = qi_frame_alloc(cpu, QI_FRAME_ZERO_PAGE, QI_WANT_ZEROED, 0);
+    }
     qi_go_all(q);
     return status;
 }
@@ -281,10 +308,13 @@ struct quire_space *qi_space_alloc(struct qi_cpu *cpu)
         q->live_spaces++;
         space->regions = NULL;
         space->root = QI_NO_FRAME;
+        space->root_own = 0;
         space->commit_limit = space->copies_left = UINT64_MAX;
         space->state = QI_SPACE_LIVE;
     }
     lock_drop(cpu, &q->lock, QI_RANK_LIST);
+    if (space)
+        qi_hold_new(cpu, space);
     return space;
 }
 
@@ -299,6 +329,7 @@ static enum quire_status create_try(struct qi_cpu *cpu, struct quire_space **out
     if (!space)
         return QUIRE_TOO_MANY_SPACES;
     space->root = qi_table_create(cpu, QUIRE_LEVELS);
+    space->root_own = 1;
     mmu_root_init(q->machine, table_entries(q, space->root));
     *out = space;
     return QUIRE_OK;
@@ -320,6 +351,8 @@ void qi_space_unalloc(struct qi_cpu *cpu, struct quire_space *space)
     struct quire *q = cpu->q;
     lock_take(cpu, &q->lock, QI_RANK_LIST);
     space->state = QI_SPACE_FREE;
+    qi_store(&space->views, 0u);
+    qi_let_go(cpu, space);
     space->next_free = q->free_space;
     q->free_space = space;
     q->live_spaces--;

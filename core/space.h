@@ -10,6 +10,9 @@
 /* Region nodes that one slice frees; a table of entries takes about as long. */
 enum { QI_SLICE_NODES = 64 };
 
+/* Pages that one fault on a view may map: config.fault_around, by default and at most. */
+enum { QI_AROUND = 16, QI_AROUND_MAX = 64 };
+
 enum qi_space_state { QI_SPACE_FREE, QI_SPACE_LIVE };
 
 /*
@@ -29,6 +32,8 @@ struct quire_space {
     pfn_t root;                /* shared word */
     struct qi_lock root_lock;  /* rank TABLE */
     uint32_t root_busy;        /* shared word: 1 while a call replaces the root */
+    uint32_t root_own;         /* shared word: 1 if the root is known to have no other parent */
+    uint32_t views;            /* shared word: some region is a view (a hint for those outside) */
     enum qi_space_state state;
     struct quire_space *next_free;
     uint64_t commit_limit; /* pages; UINT64_MAX: none */
@@ -47,13 +52,20 @@ struct quire {
     void *host, *machine;
     void (*trace)(void *, enum quire_event, struct quire_space *, uint64_t, uint64_t);
     struct quire_space *spaces;
-    uint32_t max_spaces, max_pins;
+    uint32_t max_spaces, max_pins, max_sections, max_transfers, fault_around;
     struct qi_pin *pins;
+    struct quire_section *sections;
+    struct quire_io *transfers;
 
     struct qi_lock lock; /* rank LIST; of what follows */
     pfn_t drop_list;     /* shared word: DYING tables, linked by next */
     struct quire_space *free_space;
     struct qi_pin *free_pin;
+    struct quire_section *free_section;
+    struct quire_section *dead_section; /* refs is 0: to be freed */
+    uint32_t dead_sections;             /* shared word: how many */
+    struct quire_io *free_transfer;
+    uint32_t live_sections;
     uint32_t live_spaces;
     uint64_t committed; /* pages promised */
 };
@@ -87,9 +99,14 @@ bool qi_wait_for_frames(struct quire *q, uint32_t need, bool urgent);
 enum { QI_FEW_SLICES = 8 };
 #define QI_ALL_SLICES UINT32_MAX
 void qi_drop_slices(struct quire *q, uint32_t slices);
+static inline bool qi_work_left(const struct quire *q)
+{
+    return qi_load(&q->drop_list) != QI_NO_FRAME || qi_nodes_dead(&q->nodes) ||
+           qi_load(&q->dead_sections) > 0;
+}
 static inline void qi_finish(struct quire *q, uint32_t slices)
 {
-    if (qi_load(&q->drop_list) != QI_NO_FRAME || qi_nodes_dead(&q->nodes))
+    if (qi_work_left(q))
         qi_drop_slices(q, slices);
 }
 

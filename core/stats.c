@@ -37,6 +37,11 @@ const char *quire_status_name(enum quire_status status)
         [QUIRE_WOULD_WAIT] = "QUIRE_WOULD_WAIT",
         [QUIRE_TOO_MANY_PINS] = "QUIRE_TOO_MANY_PINS",
         [QUIRE_BAD_PIN] = "QUIRE_BAD_PIN",
+        [QUIRE_BEYOND_END] = "QUIRE_BEYOND_END",
+        [QUIRE_IO_ERROR] = "QUIRE_IO_ERROR",
+        [QUIRE_SEALED] = "QUIRE_SEALED",
+        [QUIRE_HAS_WRITERS] = "QUIRE_HAS_WRITERS",
+        [QUIRE_TOO_MANY_SECTIONS] = "QUIRE_TOO_MANY_SECTIONS",
     };
     return (unsigned)status < QUIRE_STATUS_COUNT ? names[status] : "?";
 }
@@ -82,12 +87,14 @@ void quire_stats(struct quire *q, struct quire_stats *out)
     out->committed = q->committed;
     pins_count(q, out);
     out->spaces = q->live_spaces;
+    out->sections = q->live_sections;
     out->frames = f->added;
     out->table_share_sum = share_sum(f);
     qi_go_all(q);
     out->frames_free = by_state[QI_FRAME_FREE] + by_state[QI_FRAME_ZEROED];
     out->frames_data = by_state[QI_FRAME_DATA];
-    out->frames_table = by_state[QI_FRAME_TABLE] + by_state[QI_FRAME_DYING];
+    out->frames_table =
+        by_state[QI_FRAME_TABLE] + by_state[QI_FRAME_DYING] + by_state[QI_FRAME_SECTION];
     out->frames_side = by_state[QI_FRAME_SIDE];
     out->frames_node = by_state[QI_FRAME_NODES];
     out->frames_taken = by_state[QI_FRAME_TAKEN];

@@ -20,10 +20,11 @@
  *        |
  *        side: uses[i] = maps[i] = 1, uses[j] = maps[j] = 1
  *
- * Where T itself borrows from L, T' borrows from L too: an entry always names a home, never
- * another borrowed entry, so there are no chains.  Where T's entry is empty, so is the copy.
- * The pass reads T, writes T' and the side frame in order, and has no branch that would keep a
- * compiler from vectorising it.
+ * Pages of sections are left out of T': the region finds them again, at a fault; so the flush is
+ * one of all that T spans. Where T itself borrows from L, T' borrows from L too: an entry always
+ * names a home, never another borrowed entry, so there are no chains.  Where T's entry is empty, so
+ * is the copy. The pass reads T, writes T' and the side frame in order, and has no branch that
+ * would keep a compiler from vectorising it.
  *
  * When the last parent leaves T (share 0), T gives back what it borrowed and frees the homes
  * that nobody uses (H5).  What stays is a pure prototype table.  It goes with its last home:
@@ -90,12 +91,21 @@ static inline unsigned next_with(const entry_t *entries, unsigned i, unsigned co
     return i;
 }
 
-/* The root is the space's own, and no call is replacing it (which it began when it was not). */
-static bool root_exclusive(const struct quire_space *space, pfn_t root)
+/*
+ * The root; is it the space's own, and does no call replace it (which it began when it was not)?
+ * Once that is known it stays so until the next fork of the space, so the record of the root, whose
+ * neighbours others may write, is seldom looked at.
+ */
+static inline pfn_t root_load(const struct quire_space *space, bool *exclusive)
 {
-    return table_exclusive(space->q, root) &&
-           (qi_load(&space->root_busy) == 0 || QI_CANARY(QI_CANARY_ROOT_BUSY_IGNORED)) &&
-           qi_load(&space->root) == root;
+    bool own = qi_load(&space->root_own) != 0; /* first: it is stored after a new root */
+    pfn_t root = qi_load(&space->root);
+    if (!own)
+        own = table_exclusive(space->q, root) &&
+              (qi_load(&space->root_busy) == 0 || QI_CANARY(QI_CANARY_ROOT_BUSY_IGNORED)) &&
+              qi_load(&space->root) == root;
+    *exclusive = own;
+    return root;
 }
 
 /* The entry leads to another table than when it was `e`, or is busy: what was seen below is old. */
@@ -104,29 +114,39 @@ static bool moved_on(const entry_t *slot, entry_t e)
     return ((entry_load(slot) ^ e) & (ENTRY_PAYLOAD_MASK | ENTRY_PRESENT)) != 0;
 }
 
+/*
+ * The walk goes on below an entry whose W is clear: the counts of the child say whether it is
+ * exclusive.  (W leads from an exclusive table to exclusive ones only.)  False: the tree changed.
+ */
+static __attribute__((noinline)) bool look_below(const struct quire *q, const entry_t *slot,
+                                                 entry_t e, struct qi_look *look)
+{
+    look->open = false;
+    look->exclusive = look->exclusive && table_exclusive(q, entry_pfn(e));
+    return !(look->exclusive && moved_on(slot, e));
+}
+
 /* One walk; false: the tree changed under it in a way that matters. */
 static bool look_once(const struct quire_space *space, vaddr_t address, struct qi_look *look)
 {
     const struct quire *q = space->q;
-    pfn_t table = qi_load(&space->root);
-    bool exclusive = root_exclusive(space, table);
-    entry_t open = ENTRY_WRITE, e;
+    pfn_t table = root_load(space, &look->exclusive);
     unsigned level = QUIRE_LEVELS;
-    for (;;) {
+    entry_t e;
+    look->open = true;
+#pragma GCC unroll 4 /* with a constant for each shift */
+    for (; level > 0; level--) {
         const entry_t *slot = &table_entries(q, table)[entry_index(address, level)];
         e = entry_load(slot);
         if (level == 1 || !entry_present(e))
             break;
-        open &= e;
-        if (exclusive) {
-            exclusive = table_exclusive(q, entry_pfn(e));
-            if (exclusive && moved_on(slot, e))
-                return false;
-        }
+        if (!(e & ENTRY_WRITE) && !look_below(q, slot, e, look))
+            return false;
         table = entry_pfn(e);
-        level--;
     }
-    *look = (struct qi_look){e, table, level, exclusive, open != 0};
+    look->entry = e;
+    look->table = table;
+    look->level = level;
     return true;
 }
 
@@ -189,7 +209,7 @@ QI_PASS static pfn_t upper_unshare(struct qi_cpu *cpu, pfn_t table, unsigned lev
  * are there already and rise; else they are made.  One pass in order over all four, without a
  * branch: what makes an entry its owner's is one bit, and a borrowed entry is the same without
  * the bits of an owner.  What else a leaf holds is finished by qi_homes_change and
- * leaf_borrow_barred.
+ * leaf_borrow_others.
  */
 QI_PASS static uint32_t leaf_borrow(const entry_t *restrict from, entry_t *restrict to,
                                     struct qi_side *restrict side, bool add)
@@ -216,17 +236,25 @@ QI_PASS static uint32_t leaf_borrow(const entry_t *restrict from, entry_t *restr
     return sum;
 }
 
-/* The barred pages of a table that freezes are lent too, not present; returns how many. */
-QI_PASS static uint32_t leaf_borrow_barred(pfn_t table, const entry_t *from, entry_t *to,
-                                           struct qi_side *side)
+/*
+ * What else a table that freezes holds: barred pages are lent too, not present; pages of sections
+ * are left out, for the region finds them again.  Returns how many are lent; *left: left out.
+ */
+QI_PASS static uint32_t leaf_borrow_others(pfn_t table, const entry_t *from, entry_t *to,
+                                           struct qi_side *side, uint32_t *left)
 {
     uint32_t barred = 0;
-    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++)
-        if (entry_kind(from[i], 1) == QI_BARRED) {
+    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
+        enum qi_kind kind = entry_kind(from[i], 1);
+        if (kind == QI_BARRED) {
             to[i] = entry_absent(QI_CODE_PROTOTYPE, home_make(table, i), 0);
             side->uses[i]++;
             barred++;
+        } else if (kind == QI_SECTION) {
+            to[i] = 0;
+            ++*left;
         }
+    }
     return barred;
 }
 
@@ -240,7 +268,7 @@ static void leaf_unhide(struct qi_cpu *cpu, struct quire_space *space, pfn_t tab
         vaddr_t address = base + (vaddr_t)i * QUIRE_PAGE_SIZE;
         if (!entry_present(e))
             continue;
-        if (!region || address < region->start || address >= region->end)
+        if (!region || address >= region->end)
             region = qi_region_find(space->regions, address);
         qi_assert(region != NULL);
         if (!(region->prot & QUIRE_EXEC))
@@ -272,16 +300,18 @@ static pfn_t leaf_unshare(struct qi_gate *gate, pfn_t table, bool hidden)
         gate->copies++;
     }
     struct qi_side *side = table_side(q, r);
-    QI_TOUCH(from, false);
+    QI_TOUCH_ALL(from, false);
     uint32_t own = leaf_borrow(from, to, side, frozen);
     uint32_t others = r->present - own;
-    uint32_t barred = others > 0 ? leaf_borrow_barred(table, from, to, side) : 0;
+    uint32_t left = 0;
+    uint32_t barred = others > 0 ? leaf_borrow_others(table, from, to, side, &left) : 0;
     frame_record(&q->frames, r->side)->sum += own + barred;
     qi_side_settle(cpu, r);
-    made->present = r->present;
+    made->present = (uint16_t)(r->present - left);
     made->pins = r->pins;
     table_unlock(cpu, table);
-    if (others > barred)
+    gate->left_out |= left > 0 && !QI_CANARY(QI_CANARY_VIEWS_NOT_FLUSHED);
+    if (others > barred + left)
         qi_homes_take(cpu, from, others);
     if (hidden && !QI_CANARY(QI_CANARY_UNHIDE_IN_PLACE))
         leaf_unhide(cpu, gate->space, copy, table_base(gate->address, 1));
@@ -301,13 +331,14 @@ QI_PASS static void push_down(struct qi_gate *gate, pfn_t table, unsigned level)
         if (region && (region->prot & QUIRE_WRITE) && region->end - base >= entry_span(2))
             grant = ENTRY_WRITE;
     }
-    QI_TOUCH(entries, true);
+    QI_TOUCH_ALL(entries, true);
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
         entry_t e = entries[i];
         if (!entry_present(e))
             continue;
-        entry_t wanted = entry_kind(e, level) == QI_OWN ? e | grant : e;
-        if (!(wanted & grant) && (e & ENTRY_WRITE))
+        bool granted = grant && entry_kind(e, level) == QI_OWN;
+        entry_t wanted = granted ? e | grant : e;
+        if (!granted && (e & ENTRY_WRITE))
             wanted = level == 1 ? entry_fold(e) : e & ~ENTRY_WRITE;
         if (wanted != e)
             entry_store(&entries[i], wanted);
@@ -330,8 +361,9 @@ static bool may_need_side(const struct quire *q, pfn_t leaf)
 uint32_t qi_gate_need(const struct quire_space *space, vaddr_t address, unsigned level)
 {
     const struct quire *q = space->q;
-    pfn_t table = qi_load(&space->root);
-    bool copied = !root_exclusive(space, table);
+    bool own;
+    pfn_t table = root_load(space, &own);
+    bool copied = !own;
     uint32_t need = copied;
     for (unsigned l = QUIRE_LEVELS; l > level; l--) {
         const entry_t *slot = &table_entries(q, table)[entry_index(address, l)];
@@ -383,10 +415,7 @@ static pfn_t gate_child_copied(struct qi_gate *gate, pfn_t table, unsigned level
     entry_t e = *slot;
     if (e == 0)
         return gate_create(gate, table, slot, level);
-    if (gate_owns(gate, e)) {
-        gate_own(gate, slot, e, level);
-        return entry_pfn(e);
-    }
+    qi_check(!gate_owns(gate, e)); /* the original, which stays till the end, leads there too */
     pfn_t copy = gate_unshare(gate, entry_pfn(e), level - 1, !entry_present(e));
     entry_store(slot, entry_table(copy));
     qi_table_release(gate->cpu, entry_pfn(e));
@@ -410,8 +439,9 @@ pfn_t qi_gate_child(struct qi_gate *gate, pfn_t table, unsigned level)
         child = gate_create(gate, table, slot, level);
     } else if (!(e & ENTRY_BUSY) && !(entry_present(e) && (e & ENTRY_WRITE))) {
         /* Busy first: once it is, nobody else takes the child for exclusive. */
+        shared = QI_CANARY(QI_CANARY_SHARE_BEFORE_BUSY) && !gate_owns(gate, e);
         entry_swap(slot, entry_to_busy(e));
-        shared = !gate_owns(gate, e);
+        shared = shared || !gate_owns(gate, e);
         if (!shared)
             gate_own(gate, slot, e, level);
     }
@@ -446,10 +476,12 @@ static bool root_arrest(struct qi_gate *gate, pfn_t *root, bool *shared)
 pfn_t qi_gate_open(struct qi_gate *gate, unsigned level)
 {
     struct quire_space *space = gate->space;
-    pfn_t table = qi_load(&space->root);
-    bool shared = !root_exclusive(space, table);
-    if (shared && !root_arrest(gate, &table, &shared))
+    bool own, shared = false;
+    pfn_t table = root_load(space, &own);
+    if (!own && !root_arrest(gate, &table, &shared))
         return QI_NO_FRAME;
+    if (!shared)
+        qi_store(&space->root_own, 1u);
     if (shared) {
         gate->retired = table;
         gate->root = table = gate_unshare(gate, table, QUIRE_LEVELS, false);
@@ -464,7 +496,17 @@ static bool table_leave(struct qi_cpu *cpu, pfn_t table);
 static void leaf_drop(struct qi_cpu *cpu, pfn_t table);
 static void drop_later(struct qi_cpu *cpu, pfn_t table);
 
-void qi_gate_close(struct qi_gate *gate)
+static void root_publish(struct qi_gate *gate)
+{
+    struct quire_space *space = gate->space;
+    lock_take(gate->cpu, &space->root_lock, QI_RANK_TABLE);
+    qi_store(&space->root, gate->root);
+    qi_store(&space->root_own, 1u);
+    qi_store(&space->root_busy, 0u);
+    lock_drop(gate->cpu, &space->root_lock, QI_RANK_TABLE);
+}
+
+void qi_gate_publish(struct qi_gate *gate)
 {
     struct qi_cpu *cpu = gate->cpu;
     struct quire *q = cpu->q;
@@ -472,18 +514,19 @@ void qi_gate_close(struct qi_gate *gate)
     bool copied = qi_gate_copied(gate);
     if (copied && QI_CANARY(QI_CANARY_RELEASE_BEFORE_FLUSH))
         qi_table_release(cpu, gate->retired);
-    if (gate->flush && !(copied && QI_CANARY(QI_CANARY_NO_TABLE_FLUSH))) {
+    if (gate->root != QI_NO_FRAME && QI_CANARY(QI_CANARY_ROOT_BEFORE_FLUSH))
+        root_publish(gate);
+    if (!(copied && QI_CANARY(QI_CANARY_NO_TABLE_FLUSH))) {
         if (gate->root != QI_NO_FRAME)
             mmu_flush_space(q->machine, space, gate->root);
+        else if (gate->left_out)
+            mmu_flush_range(q->machine, space, table_base(gate->address, 1),
+                            table_base(gate->address, 1) + entry_span(2));
         else
             mmu_flush_page(q->machine, space, gate->address);
     }
-    if (gate->root != QI_NO_FRAME) {
-        lock_take(cpu, &space->root_lock, QI_RANK_TABLE);
-        qi_store(&space->root, gate->root);
-        qi_store(&space->root_busy, 0u);
-        lock_drop(cpu, &space->root_lock, QI_RANK_TABLE);
-    }
+    if (gate->root != QI_NO_FRAME)
+        root_publish(gate);
     if (gate->slot)
         entry_store(gate->slot, gate->value);
     if (!copied || QI_CANARY(QI_CANARY_RELEASE_BEFORE_FLUSH) || !table_leave(cpu, gate->retired))

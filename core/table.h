@@ -38,7 +38,8 @@ static inline entry_t *table_entries(const struct quire *q, pfn_t table)
 static inline struct qi_frame *table_record(const struct quire *q, pfn_t table)
 {
     struct qi_frame *r = frame_record(&q->frames, table);
-    qi_check((1u << frame_state(r)) & (1u << QI_FRAME_TABLE | 1u << QI_FRAME_DYING));
+    qi_check((1u << frame_state(r)) &
+             (1u << QI_FRAME_TABLE | 1u << QI_FRAME_DYING | 1u << QI_FRAME_SECTION));
     return r;
 }
 static inline struct qi_side *table_side(const struct quire *q, const struct qi_frame *table)
@@ -95,6 +96,7 @@ struct qi_gate {
     pfn_t root;      /* a new root to be published; QI_NO_FRAME: none */
     pfn_t retired;   /* the table that was left; QI_NO_FRAME: none */
     bool flush;      /* something on the path of `address` was made busy */
+    bool left_out;   /* the copy of the leaf lacks pages of sections that machines may know */
     uint32_t copies; /* frames that went into copies of tables */
 };
 uint32_t qi_gate_need(const struct quire_space *space, vaddr_t address, unsigned level);
@@ -113,6 +115,11 @@ static inline void qi_gate_begin(struct qi_gate *gate, struct qi_cpu *cpu,
  * is as it was (not if the space is held exclusively).
  */
 pfn_t qi_gate_open(struct qi_gate *gate, unsigned level);
+/* The leaf that a look found, or if it may not be written as it is, what the gate makes of it. */
+static inline pfn_t qi_gate_leaf(struct qi_gate *gate, const struct qi_look *look)
+{
+    return look->level == 1 && look->exclusive && look->open ? look->table : qi_gate_open(gate, 1);
+}
 /* One step of it: the child that covers gate->address below the owned table `table` of `level`. */
 pfn_t qi_gate_child(struct qi_gate *gate, pfn_t table, unsigned level);
 /* Is the table that the gate led to a copy, which nobody else sees before the gate is closed? */
@@ -120,7 +127,12 @@ static inline bool qi_gate_copied(const struct qi_gate *gate)
 {
     return gate->retired != QI_NO_FRAME;
 }
-void qi_gate_close(struct qi_gate *gate);
+void qi_gate_publish(struct qi_gate *gate);
+static inline void qi_gate_close(struct qi_gate *gate)
+{
+    if (gate->flush) /* else nothing was replaced */
+        qi_gate_publish(gate);
+}
 
 /* A fresh empty table with one parent. */
 pfn_t qi_table_create(struct qi_cpu *cpu, unsigned level);
@@ -151,7 +163,12 @@ static inline home_t qi_entry_home(const struct quire *q, entry_t e)
                             : entry_payload(e);
 }
 /* The frame that a home names. */
-pfn_t qi_home_page(const struct quire *q, home_t home);
+static inline pfn_t qi_home_page(const struct quire *q, home_t home)
+{
+    return entry_pfn(entry_load(&table_entries(q, home_table(home))[home_index(home)]));
+}
+/* One use more, by an entry that is valid; returns its frame.  The caller's spaces hold one. */
+pfn_t qi_home_use(struct qi_cpu *cpu, home_t home);
 /* A use of the home became a valid entry; returns its frame. */
 pfn_t qi_home_map(struct qi_cpu *cpu, home_t home);
 /* A borrowed entry becomes a prototype entry of the same home, which is returned.  After the flush.
@@ -162,13 +179,30 @@ void qi_side_settle(struct qi_cpu *cpu, struct qi_frame *table);
 /* Give back what a removed leaf entry named, after the flush: its frame, or its use of a home. */
 void qi_entry_release(struct qi_cpu *cpu, entry_t e);
 /*
- * Has the page at `home` one user, and no space walks its table?  Asked by that user it can become
- * true at any time, but not false.  Anybody else must expect that the table has gone: then it may
- * say anything, and the entry that led there is not borrowed any more.
+ * Has the page at `home`, in the table `lender`, one user, and no space walks that table?  Asked by
+ * that user it can become true at any time, but not false.  Anybody else must expect that the table
+ * has gone: then it may say anything, and the entry that led there is not borrowed any more.
  */
-bool qi_home_movable(const struct quire *q, home_t home);
-/* If so: the home becomes empty, and its frame, which is returned, needs a new one.  Else
- * QI_NO_FRAME. */
+static inline bool qi_home_single(const struct quire *q, const struct qi_frame *lender, home_t home)
+{
+    if (qi_load(&lender->share) != 0 && !QI_CANARY(QI_CANARY_REUSE_IGNORES_SHARE))
+        return false;
+    /* The entries of a dying table belong to whoever drops it. */
+    if (frame_state(lender) != QI_FRAME_TABLE)
+        return false;
+    pfn_t side = qi_load(&lender->side);
+    if (side == QI_NO_FRAME)
+        return false;
+    const struct qi_side *counts = frame_memory(&q->frames, side);
+    return qi_load(&counts->uses[home_index(home)]) == 1;
+}
+/* The same of what an entry said, whose page may just have gone. */
+static inline bool qi_home_movable(const struct quire *q, home_t home)
+{
+    return home != QI_NO_HOME &&
+           qi_home_single(q, frame_record(&q->frames, home_table(home)), home);
+}
+/* That user takes a page that is movable: the home becomes empty; the frame needs a new one. */
 pfn_t qi_home_move(struct qi_cpu *cpu, home_t home);
 
 #endif

@@ -23,6 +23,7 @@ static enum quire_page_kind page_kind(entry_t e, bool exclusive)
     switch (entry_kind(e, 1)) {
     case QI_ZERO: return QUIRE_PAGE_ZERO;
     case QI_GUARD: return QUIRE_PAGE_GUARD;
+    case QI_SECTION: return QUIRE_PAGE_SECTION;
     case QI_OWN:
     case QI_BARRED: return exclusive ? QUIRE_PAGE_PRIVATE : QUIRE_PAGE_SHARED;
     case QI_BORROWED:
@@ -84,6 +85,7 @@ static bool usage_pages(struct walk *w, vaddr_t start, vaddr_t end, enum quire_p
     (void)start;
     (void)end;
     w->usage->pages_zero += kind == QUIRE_PAGE_ZERO;
+    w->usage->pages_section += kind == QUIRE_PAGE_SECTION;
     w->usage->pages_private += kind == QUIRE_PAGE_PRIVATE;
     w->usage->pages_shared += kind == QUIRE_PAGE_SHARED || kind == QUIRE_PAGE_BORROWED;
     return true;
@@ -166,7 +168,7 @@ void quire_page(struct quire_space *space, vaddr_t address, struct quire_page *o
     out->kind = look.level == 1 ? page_kind(look.entry, look.exclusive) : QUIRE_PAGE_EMPTY;
     if (out->kind != QUIRE_PAGE_EMPTY && out->kind != QUIRE_PAGE_GUARD) {
         entry_t named = look.entry; /* the entry that names the frame */
-        if (out->kind == QUIRE_PAGE_BORROWED) {
+        if (out->kind == QUIRE_PAGE_BORROWED || out->kind == QUIRE_PAGE_SECTION) {
             home_t place = qi_entry_home(q, look.entry);
             named = entry_load(&table_entries(q, home_table(place))[home_index(place)]);
         }

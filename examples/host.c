@@ -46,6 +46,13 @@ void host_wait(void *host, const void *key)
     sched_yield();
 }
 
+void host_wait_io(void *host, struct quire_section *section)
+{
+    (void)host;
+    (void)section;
+    sched_yield();
+}
+
 void host_report(void *host, const char *line)
 {
     (void)host;

@@ -4,8 +4,12 @@
  *
  * An archive is a row of records: a header of 110 characters ("070701", then thirteen numbers of
  * eight hexadecimal digits), the name with its 0, padding to four bytes, the data, padding again. A
- * record called TRAILER!!! is the last.  Directories, regular files and symbolic links are used;
- * hard links are not (the build writes none), and device nodes are made by vfs.c.
+ * record called TRAILER!!! is the last; behind it, after any number of zeros, another archive may
+ * follow and add to what is there.  Directories, regular files and symbolic links are used; hard
+ * links are not (the build writes none), and device nodes are made by vfs.c.
+ *
+ * Files' bytes are not copied here: the archive stays where it is, and a page of a file comes out
+ * of it when somebody wants that page.
  *
  * The archive is as little trusted as any input: each length is compared with what is left before
  * it is used, and a record that does not fit ends the unpacking with a line on the console.
@@ -74,7 +78,6 @@ static bool record_next(const uint8_t *archive, size_t size, size_t *at, struct 
 static struct inode *record_inode(const struct record *record, int *error)
 {
     uint32_t mode = record->mode & (S_IFMT | 07777);
-    struct buffer data = {(uintptr_t)record->data, false};
 
     if ((mode & S_IFMT) == S_IFLNK) {
         return tmpfs_create_link((const char *)record->data, record->size, error);
@@ -84,20 +87,17 @@ static struct inode *record_inode(const struct record *record, int *error)
         return NULL;
     }
     struct inode *inode = tmpfs_create(mode, error);
-    if (inode != NULL && inode_is(inode, S_IFREG) && record->size > 0) {
-        long done = store_write(&inode->as.store, &data, record->size, 0);
-        if (done != (long)record->size) {
-            inode_put(inode);
-            *error = -ENOSPC;
-            return NULL;
-        }
+    if (inode != NULL && inode_is(inode, S_IFREG)) {
+        store_begin(&inode->as.store, inode, record->data, record->size);
     }
     return inode;
 }
 
 static int record_unpack(struct inode *root, const struct record *record, struct walk *walk)
 {
-    int e = walk_path(root, record->name, 0, walk);
+    /* A directory may be there as a link to another: /bin is /usr/bin. */
+    unsigned flags = (record->mode & S_IFMT) == S_IFDIR ? WALK_FOLLOW : 0;
+    int e = walk_path(root, record->name, flags, walk);
 
     if (e != 0) {
         return e;
@@ -117,6 +117,14 @@ static int record_unpack(struct inode *root, const struct record *record, struct
     return e;
 }
 
+/* Behind a trailer may be zeros, and then another archive. */
+static void zeros_skip(const uint8_t *archive, size_t size, size_t *at)
+{
+    while (*at < size && archive[*at] == 0) {
+        ++*at;
+    }
+}
+
 void cpio_unpack(struct inode *root, const uint8_t *archive, size_t size)
 {
     struct walk *walk = kmalloc(sizeof(*walk));
@@ -126,16 +134,18 @@ void cpio_unpack(struct inode *root, const uint8_t *archive, size_t size)
     if (walk == NULL) {
         panic("no memory to unpack the initrd");
     }
-    while (record_next(archive, size, &at, &record)) {
+    while (at < size && record_next(archive, size, &at, &record)) {
         if (strcmp(record.name, "TRAILER!!!") == 0) {
-            kfree(walk);
-            return;
+            zeros_skip(archive, size, &at);
+            continue;
         }
         int e = record_unpack(root, &record, walk);
         if (e != 0) {
             kprintf("initrd: %s: error %d\n", record.name, -e);
         }
     }
-    kprintf("initrd: no valid record at byte %zu of %zu\n", at, size);
+    if (at < size) {
+        kprintf("initrd: no valid record at byte %zu of %zu\n", at, size);
+    }
     kfree(walk);
 }

@@ -27,11 +27,11 @@ enum {
 /* Everything that is under way; exec_cleanup gives up what is left in it. */
 struct loading {
     const struct exec_request *request;
-    struct inode *inode;
+    struct inode *inode, *interpreter_inode;
     char *prefix[PREFIX_MAX]; /* argument strings that replace the program's argv[0] */
     unsigned prefix_count;
     bool script;
-    struct elf elf;
+    struct elf elf, interpreter;
     struct mm *mm;
     char *buffer;               /* a page: file contents, strings */
     char *words;                /* a page: pointers on their way to the stack */
@@ -51,11 +51,12 @@ static char *string_copy(const char *from)
 
 static void exec_cleanup(struct loading *l)
 {
-    if (l->inode)
-        inode_put(l->inode);
+    inode_put(l->inode);
+    inode_put(l->interpreter_inode);
     for (unsigned i = 0; i < l->prefix_count; i++)
         kfree(l->prefix[i]);
     elf_close(&l->elf);
+    elf_close(&l->interpreter);
     kfree(l->buffer);
     kfree(l->words);
     kfree(l->exe);
@@ -65,16 +66,26 @@ static void exec_cleanup(struct loading *l)
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
-static long program_open(struct loading *l, const char *path)
+static long program_open(struct inode **inode, const char *path)
 {
     int error = 0;
 
-    if (l->inode)
-        inode_put(l->inode);
-    l->inode = inode_lookup(path, &error);
-    if (!l->inode)
+    inode_put(*inode);
+    *inode = inode_lookup(path, &error);
+    return *inode ? inode_may_exec(*inode) : error;
+}
+
+/* The headers of the program and of the interpreter that it asks for. */
+static long headers_read(struct loading *l)
+{
+    long error = elf_open(&l->elf, l->inode);
+
+    if (!error)
+        error = elf_interpreter(&l->elf, l->buffer);
+    if (error <= 0)
         return error;
-    return inode_may_exec(l->inode);
+    error = program_open(&l->interpreter_inode, l->buffer);
+    return error ? error : elf_open(&l->interpreter, l->interpreter_inode);
 }
 
 static bool prefix_push(struct loading *l, const char *text)
@@ -140,7 +151,7 @@ static long script_resolve(struct loading *l)
         l->script = true;
         if ((argument && !prefix_push(l, argument)) || !prefix_push(l, interpreter))
             return -ENOMEM;
-        n = program_open(l, interpreter);
+        n = program_open(&l->inode, interpreter);
         if (n)
             return n;
     }
@@ -185,11 +196,13 @@ static long space_load(struct loading *l)
         l->mm->space = NULL;
         return -ENOMEM;
     }
-    error = elf_load(&l->elf, l->mm->space, l->buffer);
-    if (error)
-        return error;
+    error = stack_map(l);
+    if (!error)
+        error = elf_load(&l->elf, l->mm->space, PROGRAM_PLACE, l->buffer);
+    if (!error && l->interpreter_inode)
+        error = elf_load(&l->interpreter, l->mm->space, 0, l->buffer);
     l->mm->brk_start = l->mm->brk_end = l->elf.end;
-    return stack_map(l);
+    return error;
 }
 
 /* ---- the arguments --------------------------------------------------------------------------- */
@@ -331,7 +344,7 @@ static long vector_put(struct stack *s, uintptr_t vector, const char *const *ker
     return 0;
 }
 
-enum { AUXILIARY_WORDS = 36, TAIL_BYTES = 32 };
+enum { AUXILIARY_WORDS = 40, TAIL_BYTES = 32 };
 
 static long auxiliary_put(struct stack *s, uint64_t random, uint64_t platform, uint64_t path)
 {
@@ -343,14 +356,16 @@ static long auxiliary_put(struct stack *s, uint64_t random, uint64_t platform, u
         {3, l->elf.phdr},       /* PHDR */
         {4, l->elf.phentsize},
         {5, l->elf.phnum},
-        {7, 0}, /* BASE: no interpreter */
-        {8, 0}, /* FLAGS */
+        {7, l->interpreter.base}, /* BASE */
+        {8, 0},                   /* FLAGS */
         {9, l->elf.entry},
         {11, USER_ID}, /* UID, EUID, GID, EGID */
         {12, USER_ID},
         {13, USER_ID},
         {14, USER_ID},
         {23, 0}, /* SECURE */
+        {26, 0}, /* HWCAP2 */
+        {51, SIGNAL_STACK_MIN},
         {25, random},
         {31, path}, /* EXECFN */
         {15, platform},
@@ -448,7 +463,7 @@ static void process_replace(struct loading *l, uint64_t rsp)
     fpu_clean(p->fpu);
     fpu_load(p->fpu);
     *p->frame = (struct trap_frame){
-        .rip = l->elf.entry,
+        .rip = l->interpreter_inode ? l->interpreter.entry : l->elf.entry,
         .cs = SELECTOR_USER_CODE,
         .rflags = RFLAGS_FIXED | RFLAGS_IF,
         .rsp = rsp,
@@ -465,13 +480,13 @@ long exec_program(const struct exec_request *request)
 
     l.buffer = kmalloc(PAGE_SIZE);
     l.words = kmalloc(PAGE_SIZE);
-    error = l.buffer && l.words ? program_open(&l, request->path) : -ENOMEM;
+    error = l.buffer && l.words ? program_open(&l.inode, request->path) : -ENOMEM;
     if (!error)
         error = script_resolve(&l);
     if (!error)
         error = program_name(&l);
     if (!error)
-        error = elf_open(&l.elf, l.inode);
+        error = headers_read(&l);
     if (!error)
         error = arguments_measure(&l);
     if (!error)

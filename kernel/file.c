@@ -55,6 +55,7 @@ void file_put(struct file *file)
     }
     kassert(file->refs > 0);
     if (--file->refs == 0) {
+        locks_release(file->inode, file);
         if (file->ops->release != NULL) {
             file->ops->release(file);
         }
@@ -131,6 +132,10 @@ static void slot_clear(struct files *files, int fd)
 
     files->open[fd] = NULL;
     bit_set(files, fd, false);
+    if (file != NULL) {
+        /* Whichever descriptor is closed: the process's locks on the file end. */
+        locks_release(file->inode, files);
+    }
     file_put(file);
 }
 
@@ -167,7 +172,7 @@ int descriptor_install(struct file *file, bool close_on_exec, int low)
 {
     struct files *files = current->files;
 
-    for (int fd = low; fd < OPEN_MAX; fd++) {
+    for (int fd = low; (uint64_t)fd < current->limits[RLIMIT_NOFILE][0] && fd < OPEN_MAX; fd++) {
         if (files->open[fd] == NULL) {
             files->open[fd] = file;
             bit_set(files, fd, close_on_exec);

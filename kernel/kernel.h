@@ -57,8 +57,10 @@ _Noreturn void machine_exit(unsigned code);
 
 extern struct quire *quire; /* the manager of all frames */
 
-void *frame_alloc(void);     /* one zeroed page, or null */
-void frame_free(void *page); /* null is fine */
+void *frame_alloc(void);        /* one zeroed page, or null */
+void frame_free(void *page);    /* null is fine */
+void *frame_address(pfn_t pfn); /* where the kernel sees it */
+uint64_t frames_total(void);    /* all that quire has, free or not */
 
 void *kmalloc(size_t size); /* up to KMALLOC_MAX bytes, 16-byte aligned, not zeroed; or null */
 void *kzalloc(size_t size); /* zeroed */
@@ -97,6 +99,9 @@ enum proc_state {
 
 /* An address space with what Linux's calls remember of it; shared by a vfork child and its parent.
  */
+/* What mlockall asked of mappings to come. */
+enum mm_lock { MM_LOCK_NOT, MM_LOCK_ON_FAULT, MM_LOCK_NOW };
+
 struct mm {
     struct quire_space *space;
     unsigned users;
@@ -105,6 +110,8 @@ struct mm {
     uintptr_t arg_start, arg_end, env_start, env_end; /* the strings, for /proc */
     uint64_t pages_mapped; /* in all regions together; counted when somebody asks: mm_pages */
     bool pages_counted;
+    uint64_t lock_name; /* the name of this mm's locked regions (sysadvise.c) */
+    enum mm_lock lock_next;
 };
 
 struct waitq {
@@ -113,6 +120,8 @@ struct waitq {
 
 struct proc_signals;
 struct trap_frame;
+
+enum { RLIMIT_STACK = 3, RLIMIT_NOFILE = 7, RLIMIT_MEMLOCK = 8, RLIMITS = 16 };
 
 struct proc {
     int pid, pgid, sid;
@@ -131,6 +140,7 @@ struct proc {
 
     uint64_t start_ns, user_ns, system_ns, child_user_ns, child_system_ns;
     uint64_t minor_faults, switches;
+    uint64_t limits[RLIMITS][2]; /* what it may use, and how far it may raise that */
 
     /* sched.c, signal.c, process.c alone below. */
     struct proc *next_all, *next_ready, *next_wait;
@@ -227,6 +237,14 @@ enum {
 /* The pages of all regions of `mm`. */
 uint64_t mm_pages(struct mm *mm);
 
+/* ---- what quire says, as 0 or -E (status.c) -------------------------------------------------- */
+
+long mm_error(enum quire_status status);          /* as a call says it that maps */
+long mm_protect_error(enum quire_status status);  /* mprotect */
+long mm_populate_error(enum quire_status status); /* madvise */
+long mm_lock_error(enum quire_status status);     /* mlock */
+long file_error(enum quire_status status);        /* one that reads or writes a file */
+
 /* ---- what /proc shows ------------------------------------------------------------------------ */
 
 /* One fork, as measured around quire_space_fork and around the whole call. */
@@ -289,6 +307,14 @@ SYSCALL(readv);
 SYSCALL(writev);
 SYSCALL(pread64);
 SYSCALL(pwrite64);
+SYSCALL(preadv);
+SYSCALL(pwritev);
+SYSCALL(preadv2);
+SYSCALL(pwritev2);
+SYSCALL(close_range);
+SYSCALL(fallocate);
+SYSCALL(fadvise64);
+SYSCALL(readahead);
 SYSCALL(open);
 SYSCALL(openat);
 SYSCALL(creat);
@@ -302,15 +328,20 @@ SYSCALL(statfs);
 SYSCALL(fstatfs);
 SYSCALL(access);
 SYSCALL(faccessat);
+SYSCALL(faccessat2);
 SYSCALL(dup);
 SYSCALL(dup2);
 SYSCALL(dup3);
 SYSCALL(fcntl);
+SYSCALL(flock);
+SYSCALL(memfd_create);
 SYSCALL(pipe);
 SYSCALL(pipe2);
 SYSCALL(getdents64);
 SYSCALL(mkdir);
 SYSCALL(mkdirat);
+SYSCALL(mknod);
+SYSCALL(mknodat);
 SYSCALL(rmdir);
 SYSCALL(unlink);
 SYSCALL(unlinkat);
@@ -346,5 +377,9 @@ SYSCALL(sync);
 SYSCALL(fsync);
 SYSCALL(fdatasync);
 SYSCALL(sendfile);
+SYSCALL(copy_file_range);
+SYSCALL(splice);
+SYSCALL(xattr_refused);
+SYSCALL(listxattr);
 
 #endif

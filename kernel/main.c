@@ -8,6 +8,7 @@
  * environment, as with Linux.
  */
 #include "process.h"
+#include "vfs.h"
 
 #include <quire/host.h>
 
@@ -28,12 +29,11 @@ uint32_t host_cpu(void *host)
     return 0;
 }
 
-/* Nothing here can be paged out; when a fault gets no frame, somebody dies of it (victim.c). */
+/* What came out of the archive can come again; after that, somebody dies of it (victim.c). */
 bool host_need_frames(void *host, uint32_t frames)
 {
     (void)host;
-    (void)frames;
-    return false;
+    return stores_purge(frames) > 0;
 }
 
 /* Memory is promised without a limit. */
@@ -50,6 +50,14 @@ void host_wait(void *host, const void *key)
     (void)host;
     (void)key;
     panic("quire waits for another processor");
+}
+
+/* The pagers of this kernel end their transfers before they return. */
+void host_wait_io(void *host, struct quire_section *section)
+{
+    (void)host;
+    (void)section;
+    panic("quire waits for a transfer");
 }
 
 void host_report(void *host, const char *line)
@@ -128,6 +136,7 @@ static struct proc *init_create(void)
     p->cwd = inode_root();
     p->umask = 022;
     memset(p->signals, 0, sizeof *p->signals);
+    limits_begin(p);
     process_prepare(p);
     sched_add(p);
     return p;

@@ -28,6 +28,7 @@ enum {
     SLOT_PAGES = 8,
     SLOT_TABLES = STACK_SLOTS * SLOT_PAGES / 512,
     MAX_SPACES = 2 * STACK_SLOTS,
+    MAX_SECTIONS = 16384,
     RESERVE_FRAMES = 64,
     COMMAND_LINE = 512,
     PTE_PRESENT = 1,
@@ -67,6 +68,7 @@ static struct mmu machine;
 static struct range ram[RANGES]; /* page aligned, above 1 MiB */
 static unsigned ram_count;
 static struct range initrd;
+static uint64_t frames_added;
 static char command_line[COMMAND_LINE];
 
 static uint64_t image_directory[512] __attribute__((aligned(4096)));
@@ -153,7 +155,6 @@ static void kernel_map(void)
     boot_root[0] = 0;
     machine.kernel_root = boot_root;
     machine.kernel_cr3 = image_physical(boot_root);
-    machine.cr3 = machine.kernel_cr3;
     __asm__ volatile("mov %0, %%cr3" : : "r"(machine.kernel_cr3) : "memory");
 }
 
@@ -213,6 +214,7 @@ static void quire_start(void)
         .frame_count = (uint32_t)(ram_end() / PAGE_SIZE - MIB / PAGE_SIZE),
         .direct_map = direct(MIB),
         .max_spaces = MAX_SPACES,
+        .max_sections = MAX_SECTIONS,
         .reserve = RESERVE_FRAMES,
         .low = USER_LOW,
         .high = USER_HIGH,
@@ -239,6 +241,7 @@ static void quire_start(void)
         if (count == 0)
             continue;
         left -= count;
+        frames_added += count;
         status = quire_add_frames(quire, (pfn_t)(ram[i].low / PAGE_SIZE), (uint32_t)count);
         if (status != QUIRE_OK)
             panic("quire_add_frames: %s", quire_status_name(status));
@@ -252,11 +255,15 @@ void memory_init(uint32_t start_info)
     quire_start();
 }
 
+uint64_t frames_total(void) { return frames_added; }
+
+void *frame_address(pfn_t pfn) { return direct((uint64_t)pfn * PAGE_SIZE); }
+
 void *frame_alloc_dirty(void)
 {
     pfn_t pfn;
 
-    return quire_frame_take(quire, &pfn) == QUIRE_OK ? direct((uint64_t)pfn * PAGE_SIZE) : NULL;
+    return quire_frame_take(quire, &pfn) == QUIRE_OK ? frame_address(pfn) : NULL;
 }
 
 void *frame_alloc(void)

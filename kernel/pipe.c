@@ -10,6 +10,9 @@
  * A write of at most 4096 bytes goes in whole or waits (or fails, non-blocking): never mixed with
  * another's.  Readers and writers are counted by open files; the last writer's end is end of file,
  * the last reader's end is SIGPIPE.
+ *
+ * A pipe with a name (a FIFO) is the same, made when the name is opened and gone with its last open
+ * file.
  */
 #include "vfs.h"
 
@@ -19,7 +22,8 @@ struct pipe {
     uint8_t *frames[PIPE_FRAMES];
     uint64_t head, tail;
     unsigned readers, writers;
-    struct inode *inode; /* not counted: the open files hold it */
+    uint64_t reader_openings, writer_openings; /* of a name, ever */
+    struct inode *inode;                       /* not counted: the open files hold it */
     struct waitq waiters;
 };
 
@@ -202,13 +206,64 @@ static void pipe_attach(struct pipe *p, struct file *file)
 }
 
 /* Another open file over a pipe that somebody has open: /proc/self/fd/N. */
-int pipe_open(struct inode *inode, struct file *file)
+static int pipe_open(struct inode *inode, struct file *file)
 {
     if (inode->as.pipe == NULL) {
         return -ENXIO;
     }
     pipe_attach(inode->as.pipe, file);
     return 0;
+}
+
+/* The first open file over a name makes the pipe. */
+static int fifo_make(struct inode *inode)
+{
+    if (inode->as.pipe != NULL) {
+        return 0;
+    }
+    inode->as.pipe = kzalloc(sizeof(*inode->as.pipe));
+    if (inode->as.pipe == NULL) {
+        return -ENOMEM;
+    }
+    inode->as.pipe->inode = inode;
+    return 0;
+}
+
+/*
+ * Each side waits until the other side has been opened, even if it has gone since: so the openings
+ * are counted, not the open files.
+ */
+int fifo_open(struct inode *inode, struct file *file)
+{
+    unsigned mode = file->flags & O_ACCMODE;
+    int e = fifo_make(inode);
+
+    if (e != 0) {
+        return e;
+    }
+    struct pipe *p = inode->as.pipe;
+    bool writes = mode == O_WRONLY;
+    if (writes && (file->flags & O_NONBLOCK) != 0 && p->readers == 0) {
+        if (p->writers == 0) {
+            inode->as.pipe = NULL;
+            kfree(p);
+        }
+        return -ENXIO;
+    }
+    pipe_attach(p, file);
+    p->reader_openings += mode != O_WRONLY;
+    p->writer_openings += mode != O_RDONLY;
+    wake_all(&p->waiters);
+    const uint64_t *other = writes ? &p->reader_openings : &p->writer_openings;
+    uint64_t before = *other;
+    while (mode != O_RDWR && (file->flags & O_NONBLOCK) == 0 && e == 0 && *other == before &&
+           (writes ? p->readers : p->writers) == 0) {
+        e = sleep_on(&p->waiters);
+    }
+    if (e != 0) {
+        pipe_release(file);
+    }
+    return e;
 }
 
 static const struct inode_ops pipe_inode_ops = {

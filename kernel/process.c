@@ -9,7 +9,7 @@
  * Fork is quire_space_fork and a handful of small records, so its cost does not depend on how much
  * memory the parent has.  A vfork child shares its parent's struct mm, which counts its users; the
  * parent sleeps deaf to signals until the child has let go of the memory (exec or exit), because
- * they share a stack.
+ * they share a stack.  A clone that brings a stack of its own can share memory without that.
  *
  * A process is undone in the order in which it can hurt nobody: files, memory (with others running
  * between two slices of quire_space_destroy), then its children go to init, then the parent is
@@ -36,9 +36,12 @@ enum {
                   CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID,
     WNOHANG = 1,
     WUNTRACED = 2,
+    WEXITED = 4,
     WCONTINUED = 8,
+    WNOWAIT = 0x1000000,
     WALL = 0x40000000,
-    WAIT_KNOWN = WNOHANG | WUNTRACED | WCONTINUED | WALL | 0x20000000,
+    WAIT_CHANGES = WUNTRACED | WEXITED | WCONTINUED,
+    WAIT_OTHERS = WALL | 0x20000000, /* children of other kinds, which there are not */
 };
 
 struct fork_request {
@@ -83,7 +86,7 @@ struct mm *mm_create(void)
     struct mm *mm = kzalloc(sizeof *mm);
 
     if (mm)
-        mm->users = 1;
+        mm_start(mm);
     return mm;
 }
 
@@ -160,7 +163,7 @@ static struct mm *mm_fork(struct mm *parent, uint64_t *cycles)
     if (!mm)
         return NULL;
     *mm = *parent;
-    mm->users = 1;
+    mm_start(mm);
     start = tsc_read();
     status = quire_space_fork(parent->space, &mm->space);
     *cycles = tsc_read() - start;
@@ -221,6 +224,7 @@ static void fork_fill(struct proc *p, const struct fork_request *r)
     p->cwd = inode_get(current->cwd);
     p->umask = current->umask;
     memcpy(p->name, current->name, sizeof p->name);
+    memcpy(p->limits, current->limits, sizeof p->limits);
     signals_fork(p);
     *p->frame = *current->frame;
     p->frame->rax = 0;
@@ -246,8 +250,6 @@ static long do_fork(const struct fork_request *r)
 
     if ((r->flags & ~(uint64_t)CLONE_KNOWN) != 0)
         return -EINVAL;
-    if ((r->flags & CLONE_VM) != 0 && (r->flags & CLONE_VFORK) == 0)
-        return -EINVAL; /* threads */
     if (r->flags & CLONE_SETTLS && r->tls >= USER_HIGH)
         return -EPERM;
     p = process_create();
@@ -335,8 +337,9 @@ static void memory_leave(void)
     struct mm *mm = current->mm;
     int zero = 0;
 
-    if (current->clear_child_tid && mm->users > 1)
-        (void)copy_out(current->clear_child_tid, &zero, sizeof zero);
+    if (current->clear_child_tid && mm->users > 1 &&
+        copy_out(current->clear_child_tid, &zero, sizeof zero) == 0)
+        futex_wake(current->clear_child_tid);
     current->mm = NULL;
     quire_space_activate(quire, NULL);
     vfork_release(current);
@@ -435,20 +438,20 @@ static bool wait_matches(const struct proc *p, int which)
     return which == -1 || p->pgid == -which;
 }
 
-/* What p has to tell: its status in *status, or false. */
+/* What p has to tell: its status in *status, or false.  WNOWAIT: it can be told again. */
 static bool wait_news(struct proc *p, unsigned options, int *status)
 {
     if (p->state == PROC_ZOMBIE) {
         *status = p->exit_status;
-        return true;
+        return (options & WEXITED) != 0;
     }
     if (options & WUNTRACED && p->stop_report) {
-        p->stop_report = false;
+        p->stop_report = (options & WNOWAIT) != 0;
         *status = p->stop_signal << 8 | 0x7f;
         return true;
     }
     if (options & WCONTINUED && p->continue_report) {
-        p->continue_report = false;
+        p->continue_report = (options & WNOWAIT) != 0;
         *status = 0xffff;
         return true;
     }
@@ -481,25 +484,20 @@ static long wait_finish(struct proc *p, int status, uintptr_t status_to, uintptr
     return error ? error : pid;
 }
 
-long sys_wait4(const uint64_t *a)
+/* Wait for news of a child: 1 with *child and *status; 0: WNOHANG and none; or -E. */
+static long wait_child(int which, unsigned options, struct proc **child, int *status)
 {
-    int which = (int)a[0];
-    unsigned options = (unsigned)a[2];
-
-    if (options & ~(unsigned)WAIT_KNOWN)
-        return -EINVAL;
-    if (which == INT32_MIN)
-        return -ESRCH;
     for (;;) {
         bool any = false;
-        int status, error;
+        int error;
 
         for (struct proc *p = proc_next(NULL); p; p = proc_next(p)) {
             if (!wait_matches(p, which))
                 continue;
             any = true;
-            if (wait_news(p, options, &status))
-                return wait_finish(p, status, a[1], a[3]);
+            *child = p;
+            if (wait_news(p, options, status))
+                return 1;
         }
         if (!any)
             return -ECHILD;
@@ -509,4 +507,74 @@ long sys_wait4(const uint64_t *a)
         if (error)
             return error;
     }
+}
+
+long sys_wait4(const uint64_t *a)
+{
+    int which = (int)a[0], status;
+    unsigned options = (unsigned)a[2];
+    struct proc *child;
+    long found;
+
+    if (options & ~(unsigned)(WNOHANG | WUNTRACED | WCONTINUED | WAIT_OTHERS))
+        return -EINVAL;
+    if (which == INT32_MIN)
+        return -ESRCH;
+    found = wait_child(which, options | WEXITED, &child, &status);
+    return found > 0 ? wait_finish(child, status, a[1], a[3]) : found;
+}
+
+/* A status of wait4 as siginfo tells it. */
+static void child_describe(const struct proc *p, int status, struct user_siginfo *info)
+{
+    int sig = status & 0x7f;
+
+    info->number = SIGCHLD;
+    info->u.child.pid = p->pid;
+    info->u.child.uid = USER_ID;
+    if (status == 0xffff) {
+        info->code = CLD_CONTINUED;
+        info->u.child.status = SIGCONT;
+    } else if (sig == 0x7f || sig == 0) {
+        info->code = sig == 0 ? CLD_EXITED : CLD_STOPPED;
+        info->u.child.status = status >> 8 & 0xff;
+    } else {
+        info->code = status & 0x80 ? CLD_DUMPED : CLD_KILLED;
+        info->u.child.status = sig;
+    }
+}
+
+/* The children that a kind of number and a number name, as wait4 has them; 0 if that is wrong. */
+static int children_named(uint64_t kind, uint64_t id)
+{
+    enum { P_ALL = 0, P_PID = 1, P_PGID = 2 };
+
+    if (kind == P_ALL)
+        return -1;
+    if ((int)id <= 0 || kind > P_PGID)
+        return kind == P_PGID && id == 0 ? -current->pgid : 0;
+    return kind == P_PID ? (int)id : -(int)id;
+}
+
+long sys_waitid(const uint64_t *a)
+{
+    unsigned options = (unsigned)a[3];
+    int which = children_named(a[0], a[1]), status = 0;
+    struct user_siginfo info = {0};
+    struct proc *child;
+    long found;
+
+    if (options & ~(unsigned)(WNOHANG | WNOWAIT | WAIT_CHANGES | WAIT_OTHERS) ||
+        !(options & WAIT_CHANGES) || which == 0)
+        return -EINVAL;
+    found = wait_child(which, options, &child, &status);
+    if (found < 0)
+        return found;
+    if (found > 0)
+        child_describe(child, status, &info);
+    if (a[2] && copy_out(a[2], &info, sizeof info))
+        return -EFAULT;
+    if (found > 0 && !(options & WNOWAIT))
+        found = wait_finish(child, status, 0, a[4]);
+    return found < 0 ? found : 0;
 }

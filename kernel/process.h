@@ -13,6 +13,7 @@ enum {
     USER_ID = 0, /* every program is root */
     STACK_BYTES = 8 << 20,
     STACK_GUARD = 1 << 20,
+    SIGNAL_STACK_MIN = 2048, /* the least an alternate signal stack may have */
 };
 
 /* ---- sched.c */
@@ -53,16 +54,28 @@ void victim_choose(void);
 struct elf {
     struct inode *inode; /* the caller's */
     struct elf_segment *segments;
-    uint64_t base, entry, phoff;
-    uint64_t phdr, end; /* where its headers are, and the end of its last page: by elf_load */
-    uint16_t phnum, phentsize;
+    bool moves;            /* position-independent */
+    uint64_t base;         /* by elf_load: what addresses in the file are relative to */
+    uint64_t entry, phoff; /* entry: from the base, and after elf_load its address */
+    uint64_t phdr, end;    /* where its headers are, and the end of its last page: by elf_load */
+    uint16_t phnum, phentsize; /* of its headers */
 };
+/* Where programs go that can go anywhere; interpreters go into a gap instead. */
+#define PROGRAM_PLACE UINT64_C(0x555555554000)
 
 /* Read the headers.  0 or -E; elf_close either way. */
 long elf_open(struct elf *elf, struct inode *inode);
-/* Map and fill the segments, by way of `page`.  0 or -E, and then the space is half filled. */
-long elf_load(struct elf *elf, struct quire_space *space, char *page);
+/* The interpreter it asks for, into path[PATH_MAX]: 1, or 0 if it asks for none, or -E. */
+long elf_interpreter(const struct elf *elf, char *path);
+/*
+ * Map the segments, by way of `page`; one that can go anywhere goes to `place`, or with 0 into a
+ * gap.  0 or -E, and then the space is half filled.
+ */
+long elf_load(struct elf *elf, struct quire_space *space, uint64_t place, char *page);
 void elf_close(struct elf *elf);
+
+/* ---- sysproc.c */
+void limits_begin(struct proc *p); /* the first process's */
 
 /* ---- exec.c */
 /* Load `path` with these arguments into a new space and make it current's.  0 or -E with nothing
@@ -73,6 +86,9 @@ struct exec_request {
     const char *const *kernel_argv, *const *kernel_envp; /* or here, null-terminated (init) */
 };
 long exec_program(const struct exec_request *request);
+
+/* ---- futex.c */
+void futex_wake(uint64_t address); /* one that waits for the word there, if there is one */
 
 /* ---- signal.c */
 struct signal_action {
@@ -166,6 +182,33 @@ void syscall_handle(struct trap_frame *f);
 void trap_handle(struct trap_frame *f);
 void user_return(struct trap_frame *f);
 
+/* ---- sysadvise.c */
+void mm_start(struct mm *mm); /* nothing is locked in it, though what it was forked from may be */
+/* Remember of current's mappings that they are locked. */
+void mm_lock(vaddr_t address, uint64_t length);
+/* Make current's pages present for what their regions allow; one that allows nothing stays. */
+enum quire_status mm_populate(vaddr_t address, uint64_t length);
+
+/* Is the region one of those that are locked? */
+static inline bool mm_locked(const struct mm *mm, const struct quire_region *region)
+{
+    return region->name == mm->lock_name;
+}
+
+/* ---- sysmm.c */
+
+/* Round up to pages; 0 if that wraps. */
+static inline uint64_t pages_up(uint64_t length)
+{
+    return (length + PAGE_SIZE - 1) & -(uint64_t)PAGE_SIZE;
+}
+
+/* Can a program have these addresses? */
+static inline bool range_ok(uint64_t address, uint64_t length)
+{
+    return address <= USER_HIGH && length <= USER_HIGH - address;
+}
+
 /* ---- systime.c */
 void fill_rusage(void *to, uint64_t user_ns, uint64_t system_ns, uint64_t faults);
 
@@ -177,6 +220,7 @@ SYSCALL(execve);
 SYSCALL(exit);
 SYSCALL(exit_group);
 SYSCALL(wait4);
+SYSCALL(waitid);
 SYSCALL(getpid);
 SYSCALL(getppid);
 SYSCALL(gettid);
@@ -201,6 +245,16 @@ SYSCALL(setrlimit);
 SYSCALL(sysinfo);
 SYSCALL(sched_yield);
 SYSCALL(sched_getaffinity);
+SYSCALL(sched_setaffinity);
+SYSCALL(sched_getscheduler);
+SYSCALL(sched_setscheduler);
+SYSCALL(sched_getparam);
+SYSCALL(sched_get_priority_max);
+SYSCALL(sched_get_priority_min);
+SYSCALL(getcpu);
+SYSCALL(capget);
+SYSCALL(capset);
+SYSCALL(personality);
 SYSCALL(getrandom);
 SYSCALL(reboot);
 SYSCALL(getpriority);
@@ -213,6 +267,16 @@ SYSCALL(mprotect);
 SYSCALL(madvise);
 SYSCALL(mremap);
 SYSCALL(msync);
+SYSCALL(remap_file_pages);
+SYSCALL(futex);
+SYSCALL(mlock);
+SYSCALL(mlock2);
+SYSCALL(munlock);
+SYSCALL(mlockall);
+SYSCALL(munlockall);
+SYSCALL(mincore);
+SYSCALL(process_vm_readv);
+SYSCALL(process_vm_writev);
 
 SYSCALL(rt_sigaction);
 SYSCALL(rt_sigprocmask);

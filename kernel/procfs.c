@@ -77,7 +77,10 @@ static int name_number(const char *name, size_t length)
 
 static struct inode *node_inode(const struct proc_node *node, uint64_t ino, int pid, int *error)
 {
-    uint32_t mode = node->link != NULL ? S_IFLNK | 0777 : S_IFREG | 0444;
+    uint32_t mode = node->link != NULL          ? S_IFLNK | 0777
+                    : node->file == NULL        ? S_IFREG | 0444
+                    : node->file->write == NULL ? S_IFREG | 0400
+                                                : S_IFREG | 0600;
     struct inode *inode =
         proc_inode(node->link != NULL ? &link_ops : &text_ops, mode, ino, pid, error);
 
@@ -286,19 +289,17 @@ static long fd_link_text(struct inode *link, char *to, size_t size)
     if (file == NULL) {
         return -ENOENT;
     }
-    if (inode_is(file->inode, S_IFDIR)) {
-        long n = directory_path(file->inode, to, size);
-        return n < 0 ? n : n - 1;
-    }
-    /* An open file does not know the name it was opened by; devices' names are known. */
     if (inode_is(file->inode, S_IFCHR)) {
         const char *name = file->inode->rdev == DEVICE_CONSOLE ? "/dev/console"
                            : file->inode->rdev == DEVICE_NULL  ? "/dev/null"
                                                                : "/dev/tty";
         return proc_link_copy(name, to, size);
     }
-    ksnprintf(text, sizeof(text), "%s:[%lu]", inode_is(file->inode, S_IFIFO) ? "pipe" : "file",
-              file->inode->ino);
+    if (!inode_is(file->inode, S_IFIFO)) {
+        long n = inode_path(file->inode, to, size);
+        return n < 0 ? n : n - 1;
+    }
+    ksnprintf(text, sizeof(text), "pipe:[%lu]", file->inode->ino);
     return proc_link_copy(text, to, size);
 }
 
@@ -324,7 +325,7 @@ static void text_release(struct file *file)
 {
     struct text *text = file->data;
 
-    (void)store_resize(&text->store, 0);
+    store_end(&text->store);
     kfree(text);
 }
 
@@ -336,7 +337,10 @@ static const struct file_ops text_file_ops = {
 
 static int text_open(struct inode *inode, struct file *file)
 {
-    (void)inode;
+    if (inode->as.proc.node->file != NULL) {
+        file->ops = inode->as.proc.node->file;
+        return 0;
+    }
     if ((file->flags & O_ACCMODE) != O_RDONLY) {
         return -EACCES;
     }

@@ -11,9 +11,9 @@
  *                          number
  *   /proc/PID/quire        the regions of one space, and the kinds of the pages in each
  *
- * The rest is Linux's, as far as ps, free, top and df read it.  A function here writes one text; a
- * process may be a zombie, whose memory is gone.  Cycles become nanoseconds by comparing the
- * time-stamp counter with the clock since boot.
+ * The rest is Linux's, as far as ps, free, top and df read it; procmaps.c has what is said about
+ * mappings.  A function here writes one text; a process may be a zombie, whose memory is gone.
+ * Cycles become nanoseconds by comparing the time-stamp counter with the clock since boot.
  */
 #include "procfs.h"
 
@@ -21,13 +21,16 @@ enum {
     PAGES_LISTED_MAX = 16384, /* regions up to this long are looked at page by page */
 };
 
-#define USER_END (1ull << 47)
-
 /* ---- texts ----------------------------------------------------------------------------------- */
 
-/* Append, at most 255 bytes.  When memory has run out the text is cut short. */
-__attribute__((format(printf, 2, 3))) static void text_print(struct text *text, const char *format,
-                                                             ...)
+void text_append(struct text *text, const char *bytes, size_t n)
+{
+    struct buffer from = {(uintptr_t)bytes, false};
+
+    (void)store_write(&text->store, &from, n, store_size(&text->store));
+}
+
+void text_print(struct text *text, const char *format, ...)
 {
     char line[256];
     va_list list;
@@ -38,13 +41,10 @@ __attribute__((format(printf, 2, 3))) static void text_print(struct text *text, 
     if (n > (int)sizeof(line) - 1) {
         n = sizeof(line) - 1;
     }
-    struct buffer from = {(uintptr_t)line, false};
-    (void)store_write(&text->store, &from, (size_t)n, text->store.size);
+    text_append(text, line, (size_t)n);
 }
 
 /* ---- the machine ----------------------------------------------------------------------------- */
-
-static uint64_t kib(uint64_t frames) { return frames * (PAGE_SIZE / 1024); }
 
 static void print_meminfo(struct text *text, const struct proc *p)
 {
@@ -122,6 +122,38 @@ static void print_mounts(struct text *text, const struct proc *p)
 {
     (void)p;
     text_print(text, "root / tmpfs rw 0 0\nproc /proc proc rw 0 0\n");
+}
+
+static void print_mountinfo(struct text *text, const struct proc *p)
+{
+    (void)p;
+    text_print(text, "1 0 0:%d / / rw - tmpfs root rw\n", DEVICE_TMPFS);
+    text_print(text, "2 1 0:%d / /proc rw - proc proc rw\n", DEVICE_PROC);
+}
+
+static void print_vmstat(struct text *text, const struct proc *p)
+{
+    struct quire_stats s;
+
+    (void)p;
+    quire_stats(quire, &s);
+    text_print(text, "nr_free_pages %lu\nnr_page_table_pages %lu\n", s.frames_free, s.frames_table);
+    text_print(text, "pgpgin %lu\npgpgout %lu\npswpin 0\npswpout 0\n", s.pages_read,
+               s.pages_written);
+    text_print(text, "pgfault %lu\npgmajfault %lu\n", s.faults, s.pages_read);
+}
+
+static void print_cpuinfo(struct text *text, const struct proc *p)
+{
+    char vendor[13] = "";
+    uint32_t a = 0, b, c, d;
+
+    (void)p;
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "=c"(c), "=d"(d));
+    memcpy(vendor, &b, 4);
+    memcpy(vendor + 4, &d, 4);
+    memcpy(vendor + 8, &c, 4);
+    text_print(text, "processor\t: 0\nvendor_id\t: %s\nmodel name\t: one processor\n\n", vendor);
 }
 
 static void print_filesystems(struct text *text, const struct proc *p)
@@ -250,50 +282,6 @@ static void print_audit(struct text *text, const struct proc *p)
 
 /* ---- one process ----------------------------------------------------------------------------- */
 
-static const char *region_name(const struct mm *mm, const struct quire_region *r)
-{
-    if (mm->brk_end > mm->brk_start && r->start < mm->brk_end && r->end > mm->brk_start) {
-        return "[heap]";
-    }
-    return r->start < mm->stack_high && r->end > mm->stack_low ? "[stack]" : NULL;
-}
-
-static void print_maps(struct text *text, const struct proc *p)
-{
-    struct quire_region r = {.end = 0};
-
-    while (p->mm != NULL && quire_query(p->mm->space, r.end, &r) == QUIRE_OK) {
-        const char *name = region_name(p->mm, &r);
-        uint64_t before = text->store.size;
-        text_print(text, "%08lx-%08lx %c%c%cp 00000000 00:00 0 ", r.start, r.end,
-                   (r.prot & QUIRE_READ) != 0 ? 'r' : '-', (r.prot & QUIRE_WRITE) != 0 ? 'w' : '-',
-                   (r.prot & QUIRE_EXEC) != 0 ? 'x' : '-');
-        if (name != NULL) {
-            /* Linux begins names in column 73. */
-            int used = (int)(text->store.size - before);
-            text_print(text, "%*s%s", used < 73 ? 73 - used : 0, "", name);
-        }
-        text_print(text, "\n");
-    }
-}
-
-/* Pages in memory; *mapped is how many the regions span. */
-static uint64_t resident(const struct proc *p, uint64_t *mapped)
-{
-    struct quire_region r = {.end = 0};
-    struct quire_usage u;
-
-    *mapped = 0;
-    if (p->mm == NULL) {
-        return 0;
-    }
-    while (quire_query(p->mm->space, r.end, &r) == QUIRE_OK) {
-        *mapped += (r.end - r.start) / PAGE_SIZE;
-    }
-    quire_space_usage(p->mm->space, 0, USER_END, &u);
-    return u.pages_private + u.pages_shared;
-}
-
 static const char *state_name(char letter)
 {
     switch (letter) {
@@ -309,24 +297,19 @@ static int parent_pid(const struct proc *p) { return p->parent == NULL ? 0 : p->
 static void print_status(struct text *text, const struct proc *p)
 {
     char letter = proc_state_letter(p);
-    uint64_t mapped;
-    uint64_t rss = resident(p, &mapped);
 
     text_print(text, "Name:\t%s\nUmask:\t%04o\nState:\t%c (%s)\n", p->name, p->umask, letter,
                state_name(letter));
     text_print(text, "Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", p->pid, p->pid,
                parent_pid(p));
     text_print(text, "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t%d\nGroups:\t\n", OPEN_MAX);
-    if (p->mm != NULL) {
-        text_print(text, "VmSize:\t%8lu kB\nVmRSS:\t%8lu kB\n", kib(mapped), kib(rss));
-    }
+    print_status_memory(text, p);
     text_print(text, "Threads:\t1\n");
 }
 
 static void print_proc_stat(struct text *text, const struct proc *p)
 {
-    uint64_t mapped;
-    uint64_t rss = resident(p, &mapped);
+    struct memory_sum m = memory_sum(p);
     int foreground;
     uint32_t terminal = tty_number(p->sid, &foreground);
 
@@ -335,20 +318,12 @@ static void print_proc_stat(struct text *text, const struct proc *p)
                p->minor_faults);
     text_print(text, "%lu %lu %lu %lu 20 0 1 0 %lu %lu %lu ", p->user_ns / 10000000,
                p->system_ns / 10000000, p->child_user_ns / 10000000, p->child_system_ns / 10000000,
-               p->start_ns / 10000000, mapped * PAGE_SIZE, rss);
+               p->start_ns / 10000000, m.size * PAGE_SIZE, m.anonymous + m.file + m.shmem);
     text_print(text, "18446744073709551615 0 0 %lu 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 ",
                p->mm == NULL ? 0 : p->mm->stack_high);
     text_print(text, "%lu %lu %lu %lu 0\n", p->mm == NULL ? 0 : p->mm->arg_start,
                p->mm == NULL ? 0 : p->mm->arg_end, p->mm == NULL ? 0 : p->mm->env_start,
                p->mm == NULL ? 0 : p->mm->env_end);
-}
-
-static void print_statm(struct text *text, const struct proc *p)
-{
-    uint64_t mapped;
-    uint64_t rss = resident(p, &mapped);
-
-    text_print(text, "%lu %lu 0 0 0 %lu 0\n", mapped, rss, mapped);
 }
 
 static void print_name(struct text *text, const struct proc *p)
@@ -361,15 +336,14 @@ static void print_memory(struct text *text, const struct proc *p, uintptr_t star
 {
     char piece[256];
 
-    while (start < end && text->store.size < PAGE_SIZE) {
+    while (start < end && store_size(&text->store) < PAGE_SIZE) {
         size_t part = end - start < sizeof(piece) ? end - start : sizeof(piece);
         size_t done = 0;
-        struct buffer from = {(uintptr_t)piece, false};
         if (quire_read(p->mm->space, start, piece, part, &done) != QUIRE_OK) {
             part = done;
             end = start;
         }
-        (void)store_write(&text->store, &from, part, text->store.size);
+        text_append(text, piece, part);
         start += part;
     }
 }
@@ -474,35 +448,43 @@ static long link_self(struct proc *p, char *to, size_t size)
 /* ---- the tables ------------------------------------------------------------------------------ */
 
 const struct proc_node proc_root_nodes[] = {
-    {"self", NULL, link_self},
-    {"meminfo", print_meminfo, NULL},
-    {"uptime", print_uptime, NULL},
-    {"stat", print_stat, NULL},
-    {"loadavg", print_loadavg, NULL},
-    {"version", print_version, NULL},
-    {"cmdline", print_command_line, NULL},
-    {"mounts", print_mounts, NULL},
-    {"filesystems", print_filesystems, NULL},
+    {.name = "self", .link = link_self},
+    {.name = "meminfo", .print = print_meminfo},
+    {.name = "uptime", .print = print_uptime},
+    {.name = "stat", .print = print_stat},
+    {.name = "loadavg", .print = print_loadavg},
+    {.name = "version", .print = print_version},
+    {.name = "cmdline", .print = print_command_line},
+    {.name = "cpuinfo", .print = print_cpuinfo},
+    {.name = "vmstat", .print = print_vmstat},
+    {.name = "mounts", .print = print_mounts},
+    {.name = "filesystems", .print = print_filesystems},
 };
 
 const struct proc_node proc_quire_nodes[] = {
-    {"counters", print_counters, NULL}, {"spaces", print_spaces, NULL},
-    {"forks", print_forks, NULL},       {"syscalls", print_syscalls, NULL},
-    {"audit", print_audit, NULL},
+    {.name = "counters", .print = print_counters}, {.name = "spaces", .print = print_spaces},
+    {.name = "forks", .print = print_forks},       {.name = "syscalls", .print = print_syscalls},
+    {.name = "audit", .print = print_audit},
 };
 
 const struct proc_node proc_pid_nodes[] = {
-    {"maps", print_maps, NULL},
-    {"status", print_status, NULL},
-    {"stat", print_proc_stat, NULL},
-    {"statm", print_statm, NULL},
-    {"comm", print_name, NULL},
-    {"cmdline", print_arguments, NULL},
-    {"environ", print_environment, NULL},
-    {"quire", print_space, NULL},
-    {"exe", NULL, link_exe},
-    {"cwd", NULL, link_cwd},
-    {"root", NULL, link_root},
+    {.name = "maps", .print = print_maps},
+    {.name = "smaps", .print = print_smaps},
+    {.name = "smaps_rollup", .print = print_smaps_rollup},
+    {.name = "mem", .file = &proc_mem_ops},
+    {.name = "pagemap", .file = &proc_pagemap_ops},
+    {.name = "mounts", .print = print_mounts},
+    {.name = "mountinfo", .print = print_mountinfo},
+    {.name = "status", .print = print_status},
+    {.name = "stat", .print = print_proc_stat},
+    {.name = "statm", .print = print_statm},
+    {.name = "comm", .print = print_name},
+    {.name = "cmdline", .print = print_arguments},
+    {.name = "environ", .print = print_environment},
+    {.name = "quire", .print = print_space},
+    {.name = "exe", .link = link_exe},
+    {.name = "cwd", .link = link_cwd},
+    {.name = "root", .link = link_root},
 };
 
 const size_t proc_root_count = sizeof(proc_root_nodes) / sizeof(proc_root_nodes[0]);

@@ -20,7 +20,6 @@ enum {
     SA_NODEFER = 0x40000000,
     SS_ONSTACK = 1,
     SS_DISABLE = 2,
-    MIN_ALT_STACK = 2048,
     RED_ZONE = 128,
 };
 #define SA_RESETHAND 0x80000000u
@@ -198,7 +197,7 @@ long sys_sigaltstack(const uint64_t *a)
             return -EPERM;
         if (new.flags & ~(uint32_t)(SS_DISABLE | SS_ONSTACK))
             return -EINVAL;
-        if (!(new.flags &SS_DISABLE) && new.size < MIN_ALT_STACK)
+        if (!(new.flags &SS_DISABLE) && new.size < SIGNAL_STACK_MIN)
             return -ENOMEM;
     }
     if (a[1] && copy_out(a[1], &old, sizeof old))

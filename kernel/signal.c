@@ -150,6 +150,8 @@ static int signal_take(struct proc_signals *s, struct signal_info *info)
         sig = SIGKILL;
     else if (ready & signal_bit(SIGSEGV))
         sig = SIGSEGV;
+    else if (ready & signal_bit(SIGBUS))
+        sig = SIGBUS;
     else
         sig = __builtin_ctzll(ready) + 1;
     s->pending &= ~signal_bit(sig);

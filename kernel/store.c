@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A store: a row of bytes that grows, kept in frames taken from quire one at a time.
+ * A store: a row of bytes that grows, kept in a section of quire.
  *
- * Two levels of pointers, a frame each, reach 1 GiB.  A null pointer at either level is a hole and
- * reads as zeros, so a store that was only made long costs nothing.  Files of the root file system
- * keep their bytes so, and the text of a /proc file while it is open.
+ * Files of the root file system keep their bytes so, and a /proc file its text while it is open.
+ * What reads and writes move and what mappings of the file show are the same pages.
  *
+ * The section is made when the store's bytes are first wanted.  A file of the initial archive has a
+ * pager, which copies a page out of the archive in memory when somebody first wants that page; the
+ * archive shrinks with the file, so that what was cut off never comes back.  All other stores are
+ * memory and nothing else.  A section can outlive the last name and the last open file, as long as
+ * it is mapped: it holds the inode then, and lets it go when it goes itself.
+ *
+ * When memory runs out, pages of archive's files that nobody has changed go first (stores_purge).
  * A bounded store (a file) takes no frame when few are left: a full disk should be an error for who
  * fills it, and not the end of some program that has touched its stack.
  *
@@ -13,6 +19,9 @@
  * full disk would do it; the error is for the write that could not even begin.
  */
 #include "vfs.h"
+
+/* Bytes on their way between a program and a section: neither is looked at while the other is. */
+static uint8_t bounce[4 * PAGE_SIZE];
 
 int buffer_put(struct buffer *to, const void *from, size_t n)
 {
@@ -50,166 +59,216 @@ int buffer_put_zeros(struct buffer *to, size_t n)
     return 0;
 }
 
-static void *store_frame(const struct store *s, uint64_t page)
-{
-    void **leaf = s->index == NULL ? NULL : s->index[page / STORE_FANOUT];
+/* ---- sections -------------------------------------------------------------------------------- */
 
-    return leaf == NULL ? NULL : leaf[page % STORE_FANOUT];
+enum { PURGE_FRAMES = 256 }; /* to give up at a time, for a file that grows */
+
+/* The pages of an archive's file; what lies behind its bytes is zeros. */
+static void image_start(void *cookie, struct quire_io *io)
+{
+    const struct store *s = &((struct inode *)cookie)->as.store;
+
+    kassert(!io->write);
+    for (uint32_t i = 0; i < io->pages; i++) {
+        uint8_t *frame = frame_address(io->frames[i]);
+        uint64_t at = io->offset + (uint64_t)i * PAGE_SIZE;
+        uint64_t left = at < s->image_size ? s->image_size - at : 0;
+        size_t part = left < PAGE_SIZE ? (size_t)left : PAGE_SIZE;
+        memcpy(frame, s->image + at, part);
+        memset(frame + part, 0, PAGE_SIZE - part);
+    }
+    quire_io_done(io, true);
 }
 
-/* Is what is left for programs alone? */
-static bool store_is_full(const struct store *s)
-{
-    static uint64_t spare;
-    struct quire_stats stats;
+static void inode_let_go(void *cookie) { inode_put(cookie); }
 
-    if (spare == 0) {
-        quire_stats(quire, &stats);
-        spare = stats.frames / STORE_SPARE;
-    }
-    return s->bounded && quire_free_frames(quire) < spare;
+static const struct quire_pager image_pager = {image_start, inode_let_go, true};
+static const struct quire_pager memory_pager = {NULL, inode_let_go, false};
+
+void store_begin(struct store *s, struct inode *inode, const uint8_t *image, uint64_t size)
+{
+    s->inode = inode;
+    s->image = image;
+    s->image_size = size;
 }
 
-/* The frame of `page`, made if there is none; null when memory has run out. */
-static void *store_frame_make(struct store *s, uint64_t page)
+/* The stores whose section has a pager: what they have in memory can come again. */
+static struct store *images;
+
+static void images_remove(struct store *s)
 {
-    if (store_frame(s, page) == NULL && store_is_full(s)) {
-        return NULL;
+    struct store **link = &images;
+
+    while (*link != s) {
+        link = &(*link)->next_image;
     }
-    if (s->index == NULL) {
-        s->index = frame_alloc();
-        if (s->index == NULL) {
-            return NULL;
-        }
-        s->frames++;
-    }
-    void ***leaf = (void ***)&s->index[page / STORE_FANOUT];
-    if (*leaf == NULL) {
-        *leaf = frame_alloc();
-        if (*leaf == NULL) {
-            return NULL;
-        }
-        s->frames++;
-    }
-    void **slot = &(*leaf)[page % STORE_FANOUT];
-    if (*slot == NULL) {
-        *slot = frame_alloc();
-        if (*slot != NULL) {
-            s->frames++;
-        }
-    }
-    return *slot;
+    *link = s->next_image;
 }
 
-static size_t page_part(uint64_t offset, size_t left)
+uint64_t stores_purge(uint64_t frames)
 {
-    size_t room = PAGE_SIZE - (size_t)(offset % PAGE_SIZE);
+    static bool busy;
+    uint64_t gone = 0;
 
-    return left < room ? left : room;
-}
-
-long store_read(const struct store *s, struct buffer *to, size_t n, uint64_t offset)
-{
-    size_t done = 0;
-
-    if (offset >= s->size) {
+    if (busy) {
         return 0;
     }
-    if (n > s->size - offset) {
-        n = (size_t)(s->size - offset);
+    busy = true;
+    /* Not those that are mapped: the program that lacks a frame would lack its own text next. */
+    for (struct store *s = images; s != NULL && gone < frames; s = s->next_image) {
+        gone += quire_section_purge(s->section, 0, store_size(s), false);
     }
-    while (done < n) {
-        uint64_t at = offset + done;
-        size_t part = page_part(at, n - done);
-        const uint8_t *frame = store_frame(s, at / PAGE_SIZE);
-        int e = frame == NULL ? buffer_put_zeros(to, part)
-                              : buffer_put(to, frame + at % PAGE_SIZE, part);
-        if (e != 0) {
-            return done > 0 ? (long)done : e;
+    busy = false;
+    return gone;
+}
+
+int store_section(struct store *s, struct quire_section **out)
+{
+    const struct quire_pager *pager = s->inode == NULL   ? NULL
+                                      : s->image == NULL ? &memory_pager
+                                                         : &image_pager;
+    enum quire_status status = QUIRE_OK;
+
+    if (s->section == NULL) {
+        status = quire_section_create(quire, s->image_size, pager, s->inode, &s->section);
+        if (status == QUIRE_OK && pager == &image_pager) {
+            s->next_image = images;
+            images = s;
         }
-        done += part;
     }
-    return (long)done;
+    *out = s->section;
+    return status == QUIRE_OK ? 0 : -ENOSPC;
+}
+
+void store_end(struct store *s)
+{
+    struct quire_section *section = s->section;
+
+    if (section != NULL && s->image != NULL) {
+        images_remove(s);
+    }
+    s->section = NULL;
+    if (section != NULL) {
+        quire_section_close(section);
+    }
+}
+
+uint64_t store_size(const struct store *s)
+{
+    return s->section == NULL ? s->image_size : quire_section_size(s->section);
+}
+
+uint64_t store_pages(const struct store *s)
+{
+    struct quire_section_info info;
+
+    if (s->section == NULL) {
+        return (s->image_size + PAGE_SIZE - 1) / PAGE_SIZE;
+    }
+    quire_section_info(s->section, &info);
+    return info.resident;
+}
+
+/* Is what is left for programs alone, and the page one more? */
+static bool store_is_full(const struct store *s, uint64_t offset)
+{
+    return s->bounded && quire_free_frames(quire) < frames_total() / STORE_SPARE &&
+           !quire_section_resident(s->section, offset) && stores_purge(PURGE_FRAMES) == 0;
+}
+
+/* ---- reading and writing --------------------------------------------------------------------- */
+
+/* Some bytes out of the section, all of which it has.  0 or -E. */
+static int piece_read(struct quire_section *section, struct buffer *to, size_t n, uint64_t offset)
+{
+    void *into = to->user ? bounce : (void *)to->at;
+    enum quire_status status = quire_section_read(section, offset, into, n, 0, NULL);
+
+    if (status != QUIRE_OK) {
+        return (int)mm_error(status);
+    }
+    if (to->user) {
+        return buffer_put(to, bounce, n);
+    }
+    to->at += n;
+    return 0;
+}
+
+long store_read(struct store *s, struct buffer *to, size_t n, uint64_t offset)
+{
+    struct quire_section *section;
+    uint64_t size = store_size(s);
+    size_t done = 0;
+    int e = 0;
+
+    if (offset >= size || n == 0) {
+        return 0;
+    }
+    if (n > size - offset) {
+        n = (size_t)(size - offset);
+    }
+    e = store_section(s, &section);
+    while (done < n && e == 0) {
+        size_t part = n - done < sizeof(bounce) ? n - done : sizeof(bounce);
+        e = piece_read(section, to, part, offset + done);
+        done += e == 0 ? part : 0;
+    }
+    return done > 0 ? (long)done : e;
+}
+
+/* Some bytes of one page into the section, which is long enough.  0 or -E. */
+static int piece_write(const struct store *s, struct buffer *from, size_t n, uint64_t offset)
+{
+    if (store_is_full(s, offset)) {
+        return -ENOSPC;
+    }
+    int e = buffer_get(from, bounce, n);
+    return e != 0 ? e
+                  : (int)file_error(quire_section_write(s->section, offset, bounce, n, 0, NULL));
 }
 
 long store_write(struct store *s, struct buffer *from, size_t n, uint64_t offset)
 {
+    uint64_t size = store_size(s);
     size_t done = 0;
-    int e = 0;
 
-    if (offset >= STORE_MAX) {
+    if (offset >= STORE_MAX || n == 0) {
         return n == 0 ? 0 : -EFBIG;
     }
     if (n > STORE_MAX - offset) {
         n = (size_t)(STORE_MAX - offset);
     }
-    while (done < n) {
-        uint64_t at = offset + done;
-        size_t part = page_part(at, n - done);
-        uint8_t *frame = store_frame_make(s, at / PAGE_SIZE);
-        e = frame == NULL ? -ENOSPC : buffer_get(from, frame + at % PAGE_SIZE, part);
-        if (e != 0) {
-            /* A copy that failed half way leaves nothing behind the end of the store. */
-            if (frame != NULL && at >= s->size) {
-                memset(frame + at % PAGE_SIZE, 0, part);
-            } else if (frame != NULL && at + part > s->size) {
-                memset(frame + s->size % PAGE_SIZE, 0, (size_t)(at + part - s->size));
-            }
-            break;
-        }
-        done += part;
-        if (at + part > s->size) {
-            s->size = at + part;
-        }
+    int e = offset + n > size ? store_resize(s, offset + n) : store_section(s, &s->section);
+    while (done < n && e == 0) {
+        size_t room = PAGE_SIZE - (size_t)((offset + done) % PAGE_SIZE);
+        size_t part = n - done < room ? n - done : room;
+        e = piece_write(s, from, part, offset + done);
+        done += e == 0 ? part : 0;
+    }
+    if (done < n && offset + n > size && store_size(s) == offset + n) {
+        /* What could not be written is not there; to cut takes no memory. */
+        uint64_t end = done > 0 && offset + done > size ? offset + done : size;
+        (void)store_resize(s, end);
     }
     return done > 0 ? (long)done : e;
 }
 
-/* Free the data frames from `page` on, and the pointer frames that are empty then. */
-static void store_free_from(struct store *s, uint64_t page)
-{
-    if (s->index == NULL) {
-        return;
-    }
-    for (uint64_t i = page / STORE_FANOUT; i < STORE_FANOUT; i++) {
-        void **leaf = s->index[i];
-        uint64_t low = i == page / STORE_FANOUT ? page % STORE_FANOUT : 0;
-        if (leaf == NULL) {
-            continue;
-        }
-        for (uint64_t j = low; j < STORE_FANOUT; j++) {
-            if (leaf[j] != NULL) {
-                frame_free(leaf[j]);
-                leaf[j] = NULL;
-                s->frames--;
-            }
-        }
-        if (low == 0) {
-            frame_free(leaf);
-            s->index[i] = NULL;
-            s->frames--;
-        }
-    }
-    if (page == 0) {
-        frame_free(s->index);
-        s->index = NULL;
-        s->frames--;
-    }
-}
-
 int store_resize(struct store *s, uint64_t size)
 {
+    struct quire_section *section;
+
     if (size > STORE_MAX) {
         return -EFBIG;
     }
-    if (size <= s->size) {
-        /* The cut page, if one is cut, may grow again and must show zeros then. */
-        uint8_t *frame = size % PAGE_SIZE == 0 ? NULL : store_frame(s, size / PAGE_SIZE);
-        if (frame != NULL) {
-            memset(frame + size % PAGE_SIZE, 0, PAGE_SIZE - size % PAGE_SIZE);
-        }
-        store_free_from(s, (size + PAGE_SIZE - 1) / PAGE_SIZE);
+    if (size == store_size(s)) {
+        return 0;
     }
-    s->size = size;
-    return 0;
+    int e = store_section(s, &section);
+    if (e == 0) {
+        e = (int)file_error(quire_section_resize(section, size));
+    }
+    if (e == 0 && size < s->image_size) {
+        s->image_size = size;
+    }
+    return e;
 }

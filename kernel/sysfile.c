@@ -14,6 +14,8 @@ enum {
     SEEK_SET = 0,
     SEEK_CUR = 1,
     SEEK_END = 2,
+    SEEK_DATA = 3,
+    SEEK_HOLE = 4,
     VECTORS_MAX = 1024,
 };
 
@@ -78,24 +80,20 @@ static long call_transfer(uint64_t fd, uintptr_t user, uint64_t n, struct place 
     return done;
 }
 
-static long call_vector(const uint64_t *a, bool write)
+static long call_vector(const uint64_t *a, struct place place, bool write)
 {
     struct file *file = file_for(a[0], write);
-    struct place place = {true, 0};
     struct {
         uint64_t base, length;
     } vector;
     long done = 0;
-    long e = 0;
+    long e = file == NULL                              ? -EBADF
+             : !place.own && !file->ops->seekable      ? -ESPIPE
+             : a[2] > VECTORS_MAX                      ? -EINVAL
+             : !place.own && (int64_t)place.offset < 0 ? -EINVAL
+                                                       : 0;
 
-    if (file == NULL) {
-        return -EBADF;
-    }
-    if (a[2] > VECTORS_MAX) {
-        file_put(file);
-        return -EINVAL;
-    }
-    for (uint64_t i = 0; i < a[2]; i++) {
+    for (uint64_t i = 0; e >= 0 && i < a[2]; i++) {
         if (copy_in(&vector, a[1] + i * sizeof(vector), sizeof(vector)) != 0) {
             e = -EFAULT;
             break;
@@ -126,9 +124,24 @@ SYSCALL(read) { return call_transfer(a[0], a[1], a[2], (struct place){true, 0}, 
 
 SYSCALL(write) { return call_transfer(a[0], a[1], a[2], (struct place){true, 0}, true); }
 
-SYSCALL(readv) { return call_vector(a, false); }
+SYSCALL(readv) { return call_vector(a, (struct place){true, 0}, false); }
 
-SYSCALL(writev) { return call_vector(a, true); }
+SYSCALL(writev) { return call_vector(a, (struct place){true, 0}, true); }
+
+SYSCALL(preadv) { return call_vector(a, (struct place){false, a[3]}, false); }
+
+SYSCALL(pwritev) { return call_vector(a, (struct place){false, a[3]}, true); }
+
+/* With flags: all of them are wishes that may be refused; an offset of -1 is the file's own. */
+SYSCALL(preadv2)
+{
+    return a[5] != 0 ? -EOPNOTSUPP : call_vector(a, (struct place){~a[3] == 0, a[3]}, false);
+}
+
+SYSCALL(pwritev2)
+{
+    return a[5] != 0 ? -EOPNOTSUPP : call_vector(a, (struct place){~a[3] == 0, a[3]}, true);
+}
 
 SYSCALL(pread64)
 {
@@ -146,11 +159,19 @@ SYSCALL(pwrite64)
     return call_transfer(a[0], a[1], a[2], (struct place){false, a[3]}, true);
 }
 
-/* Copy up to `count` bytes from one file to another by way of `page`; *from is where to read. */
-static long files_copy(struct file *in, struct file *out, uint64_t count, struct place *from,
-                       void *page)
+/* A copy from one file to another. */
+struct copy {
+    struct file *in, *out;
+    struct place from, to;
+    uint64_t count;
+};
+
+/* Copy up to c->count bytes by way of `page`. */
+static long files_copy(struct copy *c, void *page)
 {
-    struct place own = {true, 0};
+    struct file *in = c->in, *out = c->out;
+    struct place *from = &c->from;
+    uint64_t count = c->count < TRANSFER_MAX ? c->count : TRANSFER_MAX;
     uint64_t done = 0;
     long e = 0;
 
@@ -164,7 +185,7 @@ static long files_copy(struct file *in, struct file *out, uint64_t count, struct
             break;
         }
         struct buffer source = {(uintptr_t)page, false};
-        long put = transfer(out, &source, (uint64_t)got, &own, true);
+        long put = transfer(out, &source, (uint64_t)got, &c->to, true);
         if (put < got) {
             /* What was read and could not be written is read again next time. */
             uint64_t after = before + (put > 0 ? (uint64_t)put : 0);
@@ -178,38 +199,100 @@ static long files_copy(struct file *in, struct file *out, uint64_t count, struct
     return done > 0 ? (long)done : e;
 }
 
-SYSCALL(sendfile)
+/* An offset that a program gives or not, out of its memory.  0 or -E. */
+static long place_read(uintptr_t user, struct place *place)
 {
-    struct file *out = file_for(a[0], true);
-    struct file *in = file_for(a[1], false);
-    struct place from = {a[2] == 0, 0};
-    void *page = frame_alloc();
-    long result = -EBADF;
+    place->own = user == 0;
+    if (user != 0 && copy_in(&place->offset, user, sizeof(place->offset)) != 0) {
+        return -EFAULT;
+    }
+    return (int64_t)place->offset < 0 ? -EINVAL : 0;
+}
 
-    if (in != NULL && out != NULL) {
-        if (page == NULL) {
-            result = -ENOMEM;
-        } else if (!in->ops->seekable || !inode_is(in->inode, S_IFREG)) {
-            result = -EINVAL;
-        } else if (a[2] != 0 && copy_in(&from.offset, a[2], sizeof(from.offset)) != 0) {
+/* Copy, and tell the program where its offsets are then. */
+static long copy_run(struct copy *c, uintptr_t from, uintptr_t to)
+{
+    void *page = frame_alloc();
+    long result = page == NULL ? -ENOMEM : place_read(from, &c->from);
+
+    if (result == 0) {
+        result = place_read(to, &c->to);
+    }
+    if (result == 0) {
+        result = files_copy(c, page);
+        if ((from != 0 && copy_out(from, &c->from.offset, sizeof(c->from.offset)) != 0) ||
+            (to != 0 && copy_out(to, &c->to.offset, sizeof(c->to.offset)) != 0)) {
             result = -EFAULT;
-        } else if ((int64_t)from.offset < 0) {
-            result = -EINVAL;
-        } else {
-            uint64_t count = a[3] < TRANSFER_MAX ? a[3] : TRANSFER_MAX;
-            result = files_copy(in, out, count, &from, page);
-            if (a[2] != 0 && copy_out(a[2], &from.offset, sizeof(from.offset)) != 0) {
-                result = -EFAULT;
-            }
         }
     }
     frame_free(page);
-    file_put(in);
-    file_put(out);
     return result;
 }
 
-/* ---- positions and sizes --------------------------------------------------------------------- */
+SYSCALL(sendfile)
+{
+    struct copy c = {.out = file_for(a[0], true), .in = file_for(a[1], false), .count = a[3]};
+    long result = -EBADF;
+
+    if (c.in != NULL && c.out != NULL) {
+        result = !c.in->ops->seekable || !inode_is(c.in->inode, S_IFREG) ? -EINVAL
+                                                                         : copy_run(&c, a[2], 0);
+    }
+    file_put(c.in);
+    file_put(c.out);
+    return result;
+}
+
+/* Would the copy read what it writes? */
+static bool copy_overlaps(const struct copy *c, uintptr_t from, uintptr_t to)
+{
+    struct place read = {0}, write = {0};
+
+    if (c->in->inode != c->out->inode || place_read(from, &read) != 0 ||
+        place_read(to, &write) != 0) {
+        return false;
+    }
+    uint64_t low = read.own ? c->in->offset : read.offset;
+    uint64_t high = write.own ? c->out->offset : write.offset;
+    return (low < high ? high - low : low - high) < c->count;
+}
+
+SYSCALL(copy_file_range)
+{
+    struct copy c = {.in = file_for(a[0], false), .out = file_for(a[2], true), .count = a[4]};
+    long result = -EBADF;
+
+    if (c.in != NULL && c.out != NULL && (c.out->flags & O_APPEND) == 0) {
+        result = !inode_is(c.in->inode, S_IFREG) || !inode_is(c.out->inode, S_IFREG) || a[5] != 0 ||
+                         copy_overlaps(&c, a[1], a[3])
+                     ? -EINVAL
+                     : copy_run(&c, a[1], a[3]);
+    }
+    file_put(c.in);
+    file_put(c.out);
+    return result;
+}
+
+/* No file here gives its pages to a pipe; programs that hear so copy. */
+SYSCALL(splice)
+{
+    (void)a;
+    return -EINVAL;
+}
+
+/* ---- positions --------------------------------------------------------------------- */
+
+/* Where the next data or hole is: a file counts as data up to its end. */
+static long seek_to_kind(struct file *file, uint64_t offset, bool hole)
+{
+    uint64_t size = inode_size(file->inode);
+
+    if (offset >= size) {
+        return -ENXIO;
+    }
+    file->offset = hole ? size : offset;
+    return (long)file->offset;
+}
 
 SYSCALL(lseek)
 {
@@ -225,6 +308,8 @@ SYSCALL(lseek)
     switch ((int)a[2]) {
     case SEEK_SET: base = 0; break;
     case SEEK_CUR: base = (int64_t)file->offset; break;
+    case SEEK_DATA:
+    case SEEK_HOLE: return seek_to_kind(file, a[1], (int)a[2] == SEEK_HOLE);
     case SEEK_END: base = (int64_t)inode_size(file->inode); break;
     default: return -EINVAL;
     }
@@ -237,20 +322,6 @@ SYSCALL(lseek)
     }
     file->offset = (uint64_t)to;
     return to;
-}
-
-SYSCALL(ftruncate)
-{
-    struct file *file = descriptor_peek(current, (int)a[0]);
-
-    if (file == NULL || (file->flags & O_PATH) != 0) {
-        return -EBADF;
-    }
-    if ((int64_t)a[1] < 0 || (file->flags & O_ACCMODE) == O_RDONLY ||
-        !inode_is(file->inode, S_IFREG)) {
-        return -EINVAL;
-    }
-    return inode_resize(file->inode, a[1]);
 }
 
 SYSCALL(sync)
@@ -274,6 +345,26 @@ SYSCALL(fdatasync) { return sys_fsync(a); }
 /* ---- descriptors ----------------------------------------------------------------------------- */
 
 SYSCALL(close) { return descriptor_close((int)a[0]); }
+
+SYSCALL(close_range)
+{
+    enum { UNSHARE = 2, CLOEXEC = 4 };
+
+    if (a[0] > a[1] || (a[2] & ~(uint64_t)(UNSHARE | CLOEXEC)) != 0) {
+        return -EINVAL;
+    }
+    for (uint64_t fd = a[0]; fd <= a[1] && fd < OPEN_MAX; fd++) {
+        if (descriptor_peek(current, (int)fd) == NULL) {
+            continue;
+        }
+        if ((a[2] & CLOEXEC) != 0) {
+            descriptor_set_close_on_exec((int)fd, true);
+        } else {
+            (void)descriptor_close((int)fd);
+        }
+    }
+    return 0;
+}
 
 SYSCALL(dup)
 {
@@ -318,6 +409,15 @@ static long descriptor_duplicate(int fd, uint64_t low, bool close_on_exec)
     return descriptor_install(descriptor_get(fd), close_on_exec, (int)low);
 }
 
+static long descriptor_lock(int fd, int command, uintptr_t user)
+{
+    struct file *file = descriptor_get(fd);
+    long e = (file->flags & O_PATH) != 0 ? -EBADF : lock_fcntl(file, command, user);
+
+    file_put(file);
+    return e;
+}
+
 SYSCALL(fcntl)
 {
     enum {
@@ -348,6 +448,14 @@ SYSCALL(fcntl)
     case F_SETFL:
         file->flags = (file->flags & ~(uint32_t)CHANGEABLE) | ((uint32_t)a[2] & CHANGEABLE);
         return 0;
+    case F_GETLK:
+    case F_SETLK:
+    case F_SETLKW:
+    case F_OFD_GETLK:
+    case F_OFD_SETLK:
+    case F_OFD_SETLKW: return descriptor_lock(fd, (int)a[1], a[2]);
+    case F_ADD_SEALS:
+    case F_GET_SEALS: return seals_fcntl(file, (int)a[1], a[2]);
     case F_GETOWN: return 0;
     case F_GETPIPE_SZ: return inode_is(file->inode, S_IFIFO) ? PIPE_CAPACITY : -EBADF;
     default: return -EINVAL;

@@ -16,7 +16,6 @@ enum {
     AT_SYMLINK_FOLLOW = 0x400,
     AT_NO_AUTOMOUNT = 0x800,
     AT_EMPTY_PATH = 0x1000,
-    O_TMPFILE_BIT = 020000000,
     LINK_COUNT_MAX = 65000,
 };
 
@@ -110,29 +109,62 @@ static int open_check(const struct inode *inode, unsigned flags)
     return 0;
 }
 
+/* O_TMPFILE: a file without a name, in the directory that `walk` found. */
+static struct inode *open_nameless(const struct walk *walk, unsigned flags, uint64_t mode,
+                                   int *error)
+{
+    struct inode *inode = NULL;
+
+    if (walk->inode == NULL || (flags & O_ACCMODE) == O_RDONLY || (flags & O_CREAT) != 0) {
+        *error = walk->inode == NULL ? -ENOENT : -EINVAL;
+    } else if (!inode_is(walk->inode, S_IFDIR)) {
+        *error = -ENOTDIR;
+    } else if (!tmpfs_owns(walk->inode)) {
+        *error = -EOPNOTSUPP;
+    } else {
+        inode = tmpfs_create(S_IFREG | ((uint32_t)mode & 07777 & ~current->umask), error);
+    }
+    if (inode != NULL) {
+        inode->linkable = (flags & O_EXCL) == 0;
+    }
+    return inode;
+}
+
+/* What `walk` found, or made now, opened; or null and *error. */
+static struct file *open_walked(struct walk *walk, unsigned flags, uint64_t mode, int *error)
+{
+    if ((flags & O_TMPFILE) != 0) {
+        struct inode *inode = open_nameless(walk, flags, mode, error);
+        struct file *file = inode == NULL ? NULL : file_open(inode, flags, error);
+        inode_put(inode);
+        return file;
+    }
+    if (walk->inode != NULL) {
+        *error = open_check(walk->inode, flags);
+        if (*error == 0 && (flags & O_TRUNC) != 0 && inode_is(walk->inode, S_IFREG) &&
+            walk->inode->ops->resize != NULL) {
+            *error = inode_resize(walk->inode, 0);
+        }
+    } else {
+        *error = (flags & O_CREAT) == 0 ? -ENOENT : open_create(walk, mode);
+    }
+    return *error == 0 ? file_open(walk->inode, flags, error) : NULL;
+}
+
 static long open_call(uint64_t fd, uintptr_t user, uint64_t flags64, uint64_t mode)
 {
     unsigned flags = (unsigned)flags64;
     bool follow = (flags & O_NOFOLLOW) == 0 && ((flags & O_CREAT) == 0 || (flags & O_EXCL) == 0);
     struct walk walk;
 
-    if ((flags & O_TMPFILE_BIT) != 0) {
-        return -EOPNOTSUPP;
+    if ((flags & O_TMPFILE) != 0 && (flags & O_DIRECTORY) == 0) {
+        return -EINVAL;
     }
     int e = name_walk(fd, user, follow ? WALK_FOLLOW : 0, &walk);
     if (e != 0) {
         return e;
     }
-    if (walk.inode != NULL) {
-        e = open_check(walk.inode, flags);
-        if (e == 0 && (flags & O_TRUNC) != 0 && inode_is(walk.inode, S_IFREG) &&
-            walk.inode->ops->resize != NULL) {
-            e = inode_resize(walk.inode, 0);
-        }
-    } else {
-        e = (flags & O_CREAT) == 0 ? -ENOENT : open_create(&walk, mode);
-    }
-    struct file *file = e == 0 ? file_open(walk.inode, flags, &e) : NULL;
+    struct file *file = open_walked(&walk, flags, mode, &e);
     walk_end(&walk);
     return file == NULL ? e : descriptor_install(file, (flags & O_CLOEXEC) != 0, 0);
 }
@@ -180,7 +212,7 @@ static long stat_out(struct inode *inode, uintptr_t user)
     };
 
     if (inode_is(inode, S_IFREG) && inode->device == DEVICE_TMPFS) {
-        s.blocks = (int64_t)(inode->as.store.frames * (PAGE_SIZE / 512));
+        s.blocks = (int64_t)(store_pages(&inode->as.store) * (PAGE_SIZE / 512));
     }
     return copy_out(user, &s, sizeof(s));
 }
@@ -217,7 +249,6 @@ SYSCALL(newfstatat) { return stat_call(a[0], a[1], a[2], a[3]); }
 static long statfs_out(const struct inode *inode, uintptr_t user)
 {
     enum { TMPFS_MAGIC = 0x01021994, PROC_MAGIC = 0x9fa0, PIPE_MAGIC = 0x50495045 };
-    struct quire_stats stats;
     struct {
         uint64_t type, block_size, blocks, free, available, files, files_free;
         uint64_t id, name_length, fragment, flags, spare[4];
@@ -231,10 +262,9 @@ static long statfs_out(const struct inode *inode, uintptr_t user)
     s.fragment = PAGE_SIZE;
     s.name_length = FILE_NAME_MAX;
     if (inode->device == DEVICE_TMPFS) {
-        quire_stats(quire, &stats);
-        s.blocks = stats.frames;
-        s.free = stats.frames_free;
-        s.available = stats.frames_free;
+        s.blocks = frames_total();
+        s.free = quire_free_frames(quire);
+        s.available = s.free;
     }
     return copy_out(user, &s, sizeof(s));
 }
@@ -259,7 +289,7 @@ SYSCALL(fstatfs)
     return file == NULL ? -EBADF : statfs_out(file->inode, a[1]);
 }
 
-static long access_call(uint64_t fd, uintptr_t name, uint64_t mode)
+static long access_call(uint64_t fd, uintptr_t name, uint64_t mode, uint64_t flags)
 {
     enum { X_OK = 1, ALL_OK = 7 };
     int e = 0;
@@ -267,7 +297,7 @@ static long access_call(uint64_t fd, uintptr_t name, uint64_t mode)
     if ((mode & ~(uint64_t)ALL_OK) != 0) {
         return -EINVAL;
     }
-    struct inode *inode = name_find(fd, name, 0, &e);
+    struct inode *inode = name_find(fd, name, flags, &e);
     if (inode == NULL) {
         return e;
     }
@@ -278,9 +308,34 @@ static long access_call(uint64_t fd, uintptr_t name, uint64_t mode)
     return e;
 }
 
-SYSCALL(access) { return access_call((uint64_t)AT_FDCWD, a[0], (uint32_t)a[1]); }
+SYSCALL(access) { return access_call((uint64_t)AT_FDCWD, a[0], (uint32_t)a[1], 0); }
 
-SYSCALL(faccessat) { return access_call(a[0], a[1], (uint32_t)a[2]); }
+SYSCALL(faccessat) { return access_call(a[0], a[1], (uint32_t)a[2], 0); }
+
+SYSCALL(faccessat2)
+{
+    enum { AT_EACCESS = 0x200 };
+
+    if ((a[3] & ~(uint64_t)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) {
+        return -EINVAL;
+    }
+    return access_call(a[0], a[1], (uint32_t)a[2], a[3]);
+}
+
+/*
+ * Extended attributes: no file here has any or can have any.
+ */
+SYSCALL(xattr_refused)
+{
+    (void)a;
+    return -EOPNOTSUPP;
+}
+
+SYSCALL(listxattr)
+{
+    (void)a;
+    return 0;
+}
 
 /* ---- names that come and go ------------------------------------------------------------------ */
 
@@ -330,6 +385,30 @@ SYSCALL(mkdir) { return mkdir_call((uint64_t)AT_FDCWD, a[0], a[1]); }
 
 SYSCALL(mkdirat) { return mkdir_call(a[0], a[1], a[2]); }
 
+static long mknod_call(uint64_t fd, uintptr_t user, uint64_t mode, uint64_t device)
+{
+    uint32_t type = (uint32_t)mode & S_IFMT;
+    struct walk walk;
+
+    type = type == 0 ? S_IFREG : type;
+    if (type != S_IFREG && type != S_IFIFO && type != S_IFCHR) {
+        return -EPERM;
+    }
+    int e = name_walk_free(fd, user, &walk);
+    if (e != 0) {
+        return e;
+    }
+    struct inode *inode = tmpfs_create(type | ((uint32_t)mode & 07777 & ~current->umask), &e);
+    if (inode != NULL && type == S_IFCHR) {
+        inode->rdev = device;
+    }
+    return name_give(&walk, inode, e);
+}
+
+SYSCALL(mknod) { return mknod_call((uint64_t)AT_FDCWD, a[0], a[1], a[2]); }
+
+SYSCALL(mknodat) { return mknod_call(a[0], a[1], a[2], a[3]); }
+
 static long symlink_call(uintptr_t target, uint64_t fd, uintptr_t user)
 {
     struct walk walk;
@@ -376,11 +455,11 @@ static long link_call(uint64_t old_fd, uintptr_t old, uint64_t fd, uintptr_t use
         inode_put(inode);
         return e;
     }
-    e = inode_is(inode, S_IFDIR)          ? -EPERM
-        : inode->device != DEVICE_TMPFS   ? -EXDEV
-        : inode->links >= LINK_COUNT_MAX  ? -EMLINK
-        : inode->links == 0 || walk.slash ? -ENOENT
-                                          : 0;
+    e = inode_is(inode, S_IFDIR)                                ? -EPERM
+        : inode->device != DEVICE_TMPFS                         ? -EXDEV
+        : inode->links >= LINK_COUNT_MAX                        ? -EMLINK
+        : (inode->links == 0 && !inode->linkable) || walk.slash ? -ENOENT
+                                                                : 0;
     if (e != 0) {
         inode_put(inode);
         inode = NULL;

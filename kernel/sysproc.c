@@ -8,11 +8,9 @@
  * different bytes and not for keys.
  */
 #include "process.h"
+#include "vfs.h"
 
 enum {
-    RLIMIT_STACK = 3,
-    RLIMIT_NOFILE = 7,
-    RLIMITS = 16,
     ARCH_SET_GS = 0x1001,
     ARCH_SET_FS = 0x1002,
     ARCH_GET_FS = 0x1003,
@@ -193,32 +191,35 @@ long sys_set_tid_address(const uint64_t *a)
 /* There are no futexes that a death would have to release. */
 long sys_set_robust_list(const uint64_t *a) { return a[1] == 24 ? 0 : -EINVAL; }
 
-static void limit_of(uint64_t resource, uint64_t *limit)
+void limits_begin(struct proc *p)
 {
-    limit[0] = limit[1] = UINT64_MAX;
-    if (resource == RLIMIT_STACK)
-        limit[0] = STACK_BYTES;
-    if (resource == RLIMIT_NOFILE)
-        limit[0] = limit[1] = 256;
+    for (int i = 0; i < RLIMITS; i++)
+        p->limits[i][0] = p->limits[i][1] = UINT64_MAX;
+    p->limits[RLIMIT_STACK][0] = STACK_BYTES;
+    p->limits[RLIMIT_NOFILE][0] = p->limits[RLIMIT_NOFILE][1] = OPEN_MAX;
+    p->limits[RLIMIT_MEMLOCK][0] = p->limits[RLIMIT_MEMLOCK][1] = STACK_BYTES;
 }
 
-/* Limits can be read; setting one is accepted and changes nothing. */
+/* Limits are kept and inherited; only the one on descriptors is held. */
 long sys_prlimit64(const uint64_t *a)
 {
-    uint64_t limit[2], new[2];
+    struct proc *p = named((int)a[0]);
+    uint64_t old[2], new[2];
 
     if (a[1] >= RLIMITS)
         return -EINVAL;
-    if (!named((int)a[0]))
+    if (!p)
         return -ESRCH;
-    if (a[2]) {
-        if (copy_in(new, a[2], sizeof new))
-            return -EFAULT;
-        if (new[0] > new[1])
-            return -EINVAL;
-    }
-    limit_of(a[1], limit);
-    return a[3] ? copy_out(a[3], limit, sizeof limit) : 0;
+    if (a[2] && copy_in(new, a[2], sizeof new))
+        return -EFAULT;
+    if (a[2] && new[0] > new[1])
+        return -EINVAL;
+    if (a[2] && a[1] == RLIMIT_NOFILE && new[1] > OPEN_MAX)
+        return -EPERM;
+    memcpy(old, p->limits[a[1]], sizeof old);
+    if (a[2])
+        memcpy(p->limits[a[1]], new, sizeof new);
+    return a[3] ? copy_out(a[3], old, sizeof old) : 0;
 }
 
 long sys_getrlimit(const uint64_t *a)
@@ -241,12 +242,10 @@ long sys_sysinfo(const uint64_t *a)
         uint64_t total_high, free_high;
         uint32_t unit, pad3;
     } info = {.unit = PAGE_SIZE};
-    struct quire_stats stats;
 
-    quire_stats(quire, &stats);
     info.uptime = (int64_t)(now_ns() / 1000000000);
-    info.total_ram = stats.frames;
-    info.free_ram = stats.frames_free;
+    info.total_ram = frames_total();
+    info.free_ram = quire_free_frames(quire);
     for (struct proc *p = proc_next(NULL); p; p = proc_next(p))
         info.procs++;
     return copy_out(a[0], &info, 112);
@@ -268,6 +267,92 @@ long sys_sched_getaffinity(const uint64_t *a)
     if (copy_out(a[2], &mask, sizeof mask))
         return -EFAULT;
     return sizeof mask;
+}
+
+/* Every program is root and may everything; what it gives up is not remembered. */
+long sys_capget(const uint64_t *a)
+{
+    enum { VERSION_1 = 0x19980330, VERSION_2 = 0x20071026, VERSION_3 = 0x20080522 };
+    enum { ALL_HIGH = 0x1ff };
+    const uint32_t data[6] = {UINT32_MAX, UINT32_MAX, 0, ALL_HIGH, ALL_HIGH, 0};
+    uint32_t header[2], version = VERSION_3;
+
+    if (copy_in(header, a[0], sizeof header))
+        return -EFAULT;
+    if (header[0] != VERSION_1 && header[0] != VERSION_3 && header[0] != VERSION_2)
+        return copy_out(a[0], &version, 4) || a[1] ? -EINVAL : 0;
+    if (!named((int)header[1]))
+        return -ESRCH;
+    if (!a[1])
+        return 0;
+    return copy_out(a[1], data, header[0] == VERSION_1 ? sizeof data / 2 : sizeof data);
+}
+
+long sys_capset(const uint64_t *a)
+{
+    (void)a;
+    return 0;
+}
+
+long sys_sched_setaffinity(const uint64_t *a)
+{
+    uint8_t first;
+
+    if (a[1] == 0)
+        return -EINVAL;
+    if (copy_in(&first, a[2], 1))
+        return -EFAULT;
+    return first & 1 ? 0 : -EINVAL; /* there is one processor */
+}
+
+/* Everybody has the ordinary policy, number 0. */
+long sys_sched_getscheduler(const uint64_t *a) { return named((int)a[0]) ? 0 : -ESRCH; }
+
+long sys_sched_setscheduler(const uint64_t *a)
+{
+    int priority;
+
+    if (!named((int)a[0]))
+        return -ESRCH;
+    if (copy_in(&priority, a[2], sizeof priority))
+        return -EFAULT;
+    return a[1] == 0 && priority == 0 ? 0 : -EINVAL;
+}
+
+long sys_sched_getparam(const uint64_t *a)
+{
+    int priority = 0;
+
+    return named((int)a[0]) ? copy_out(a[1], &priority, sizeof priority) : -ESRCH;
+}
+
+long sys_sched_get_priority_max(const uint64_t *a)
+{
+    enum { FIFO = 1, ROUND_ROBIN = 2, HIGHEST = 99, LAST_POLICY = 6 };
+
+    return a[0] > LAST_POLICY ? -EINVAL : a[0] == FIFO || a[0] == ROUND_ROBIN ? HIGHEST : 0;
+}
+
+long sys_sched_get_priority_min(const uint64_t *a)
+{
+    long highest = sys_sched_get_priority_max(a);
+
+    return highest > 0 ? 1 : highest;
+}
+
+long sys_getcpu(const uint64_t *a)
+{
+    uint32_t zero = 0;
+
+    if ((a[0] && copy_out(a[0], &zero, 4)) || (a[1] && copy_out(a[1], &zero, 4)))
+        return -EFAULT;
+    return 0;
+}
+
+/* Linux's, and nothing else. */
+long sys_personality(const uint64_t *a)
+{
+    return a[0] == 0 || (uint32_t)a[0] == UINT32_MAX ? 0 : -EINVAL;
 }
 
 /* xorshift64*, with whatever entropy there is stirred in at every word. */

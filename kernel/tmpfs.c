@@ -5,7 +5,8 @@
  * A directory is a list of entries, each with a *cookie*: a number from a counter of the directory
  * that only grows.  The list is in the order of the cookies, and a position in it is the cookie of
  * the last entry shown, so reading goes on at the right place whatever was removed or added
- * in between (rm -r removes while it reads).
+ * in between (rm -r removes while it reads).  Names are found by a hash table that all directories
+ * share, and reading goes on from the entry it showed last if that is still there.
  *
  * Each entry holds a reference to its inode, and so does each open file: an unlinked file lives on
  * while it is open.  A directory's pointer to its parent is not a reference; it is valid while
@@ -15,7 +16,9 @@
 #include "vfs.h"
 
 struct entry {
-    struct entry *next;
+    struct entry *next, *previous; /* in the directory */
+    struct entry *next_hash;       /* in the bucket */
+    const struct inode *dir;
     struct inode *inode;
     uint64_t cookie;
     uint32_t hash;
@@ -33,12 +36,22 @@ static uint32_t name_hash(const char *name, size_t length)
     return h;
 }
 
+enum { BUCKETS = 8192 };
+static struct entry *buckets[BUCKETS];
+
+/* Where the names with this hash in this directory are listed. */
+static struct entry **bucket_of(const struct inode *dir, uint32_t hash)
+{
+    return &buckets[(hash ^ (uint32_t)dir->ino * 2654435761u) % BUCKETS];
+}
+
 static struct entry *entry_find(const struct inode *dir, const char *name, size_t length)
 {
     uint32_t hash = name_hash(name, length);
 
-    for (struct entry *e = dir->as.directory.first; e != NULL; e = e->next) {
-        if (e->hash == hash && e->length == length && memcmp(e->name, name, length) == 0) {
+    for (struct entry *e = *bucket_of(dir, hash); e != NULL; e = e->next_hash) {
+        if (e->dir == dir && e->hash == hash && e->length == length &&
+            memcmp(e->name, name, length) == 0) {
             return e;
         }
     }
@@ -70,8 +83,13 @@ static struct inode *directory_parent(struct inode *dir, int *error)
 
 static bool directory_entry(struct inode *dir, uint64_t after, struct entry_view *out)
 {
-    for (struct entry *e = dir->as.directory.first; e != NULL; e = e->next) {
+    struct entry *shown = dir->as.directory.shown;
+    bool goes_on = shown != NULL && shown->cookie == after;
+
+    for (struct entry *e = goes_on ? shown->next : dir->as.directory.first; e != NULL;
+         e = e->next) {
         if (e->cookie > after) {
+            dir->as.directory.shown = e;
             out->cookie = e->cookie;
             out->ino = e->inode->ino;
             out->mode = e->inode->mode;
@@ -105,7 +123,11 @@ static int directory_open(struct inode *dir, struct file *file)
     return 0;
 }
 
-static void directory_destroy(struct inode *dir) { kassert(dir->as.directory.first == NULL); }
+static bool directory_destroy(struct inode *dir)
+{
+    kassert(dir->as.directory.first == NULL);
+    return true;
+}
 
 static const struct inode_ops directory_ops = {
     .lookup = directory_lookup,
@@ -122,6 +144,9 @@ static long regular_read(struct file *file, struct buffer *to, size_t n, uint64_
 
 static long regular_write(struct file *file, struct buffer *from, size_t n, uint64_t offset)
 {
+    if ((file->inode->seals & SEAL_FUTURE_WRITE) != 0) {
+        return -EPERM;
+    }
     long done = store_write(&file->inode->as.store, from, n, offset);
 
     if (done > 0) {
@@ -155,10 +180,15 @@ static int regular_resize(struct inode *inode, uint64_t size)
     return e;
 }
 
-static void regular_destroy(struct inode *inode)
+/* From now on its section holds the inode, until the last mapping has gone. */
+static bool regular_destroy(struct inode *inode)
 {
-    (void)store_resize(&inode->as.store, 0);
-    kassert(inode->as.store.frames == 0);
+    if (inode->as.store.section == NULL) {
+        return true;
+    }
+    inode->refs = 1;
+    store_end(&inode->as.store);
+    return false;
 }
 
 static const struct inode_ops regular_ops = {
@@ -178,11 +208,19 @@ static long link_text(struct inode *link, char *to, size_t size)
     return (long)n;
 }
 
-static void link_destroy(struct inode *link) { kfree(link->as.target); }
+static bool link_destroy(struct inode *link)
+{
+    kfree(link->as.target);
+    return true;
+}
 
 static const struct inode_ops link_ops = {
     .link_text = link_text,
     .destroy = link_destroy,
+};
+
+static const struct inode_ops fifo_ops = {
+    .open = fifo_open,
 };
 
 static const struct inode_ops device_ops = {
@@ -197,6 +235,7 @@ struct inode *tmpfs_create(uint32_t mode, int *error)
 {
     const struct inode_ops *ops = (mode & S_IFMT) == S_IFDIR   ? &directory_ops
                                   : (mode & S_IFMT) == S_IFCHR ? &device_ops
+                                  : (mode & S_IFMT) == S_IFIFO ? &fifo_ops
                                                                : &regular_ops;
     struct inode *inode = inode_create(ops, DEVICE_TMPFS, mode);
 
@@ -206,7 +245,9 @@ struct inode *tmpfs_create(uint32_t mode, int *error)
     }
     inode->links = 0;
     if (inode_is(inode, S_IFREG)) {
+        store_begin(&inode->as.store, inode, NULL, 0);
         inode->as.store.bounded = true;
+        inode->seals = 1; /* F_SEAL_SEAL: only memfd_create makes files that can be sealed */
     }
     return inode;
 }
@@ -252,8 +293,14 @@ static void directory_changed(struct inode *dir)
 /* A name for `inode` begins; the entry has taken a reference to it. */
 static void entry_append(struct inode *dir, struct entry *e, struct inode *inode)
 {
+    struct entry **bucket = bucket_of(dir, e->hash);
+
     e->inode = inode;
+    e->dir = dir;
+    e->next_hash = *bucket;
+    *bucket = e;
     e->cookie = ++dir->as.directory.next_cookie;
+    e->previous = dir->as.directory.last;
     if (dir->as.directory.last == NULL) {
         dir->as.directory.first = e;
     } else {
@@ -267,6 +314,9 @@ static void entry_append(struct inode *dir, struct entry *e, struct inode *inode
         if (tmpfs_owns(inode)) {
             inode->as.directory.parent = dir;
         }
+    } else {
+        inode->named_in = dir;
+        inode->linkable = false;
     }
     directory_changed(dir);
 }
@@ -289,19 +339,17 @@ int tmpfs_insert(struct inode *dir, const char *name, size_t length, struct inod
 static struct entry *entry_unlink(struct inode *dir, const char *name, size_t length)
 {
     struct entry *found = entry_find(dir, name, length);
-    struct entry *before = NULL;
+    struct entry **link;
 
     kassert(found != NULL);
-    for (struct entry *e = dir->as.directory.first; e != found; e = e->next) {
-        before = e;
+    for (link = bucket_of(dir, found->hash); *link != found; link = &(*link)->next_hash) {
+        continue;
     }
-    if (before == NULL) {
-        dir->as.directory.first = found->next;
-    } else {
-        before->next = found->next;
-    }
-    if (dir->as.directory.last == found) {
-        dir->as.directory.last = before;
+    *link = found->next_hash;
+    *(found->previous == NULL ? &dir->as.directory.first : &found->previous->next) = found->next;
+    *(found->next == NULL ? &dir->as.directory.last : &found->next->previous) = found->previous;
+    if (dir->as.directory.shown == found) {
+        dir->as.directory.shown = found->previous;
     }
     found->next = NULL;
     found->inode->links--;
@@ -312,6 +360,9 @@ static struct entry *entry_unlink(struct inode *dir, const char *name, size_t le
         if (tmpfs_owns(found->inode)) {
             found->inode->as.directory.parent = NULL;
         }
+    } else if (found->inode->named_in == dir &&
+               (found->inode->links == 0 || tmpfs_name_of(dir, found->inode) == NULL)) {
+        found->inode->named_in = NULL;
     }
     directory_changed(dir);
     return found;

@@ -17,6 +17,7 @@ enum {
     PF_RESERVED = 8,
     PF_FETCH = 16,
     BUS_ADRALN = 1,
+    BUS_ADRERR = 2,
     FPE_INTDIV = 1,
     ILL_ILLOPN = 2,
     TRAP_BRKPT = 1,
@@ -59,7 +60,12 @@ static __attribute__((noinline)) void fault_refused(struct trap_frame *f, uint64
         return;
     current->signals->last_trap = VECTOR_PAGE_FAULT;
     current->signals->last_error = (uint32_t)f->error;
-    signal_force(SIGSEGV, status == QUIRE_PROTECTED ? SEGV_ACCERR : SEGV_MAPERR, address);
+    if (status == QUIRE_BEYOND_END || status == QUIRE_IO_ERROR)
+        signal_force(SIGBUS, BUS_ADRERR, address);
+    else if (status == QUIRE_PROTECTED || status == QUIRE_GUARDED)
+        signal_force(SIGSEGV, SEGV_ACCERR, address);
+    else
+        signal_force(SIGSEGV, SEGV_MAPERR, address);
 }
 
 static __attribute__((noinline)) void fault_impossible(const struct trap_frame *f)

@@ -49,10 +49,9 @@ void inode_put(struct inode *i)
         return;
     }
     kassert(i->refs > 0);
-    if (--i->refs == 0) {
-        if (i->ops->destroy != NULL) {
-            i->ops->destroy(i);
-        }
+    if (--i->refs == 0 && (i->ops->destroy == NULL || i->ops->destroy(i))) {
+        kassert(i->locks == NULL);
+        kfree(i->label);
         kfree(i);
     }
 }
@@ -85,7 +84,7 @@ long inode_read(struct inode *i, void *to, size_t n, uint64_t offset)
 uint64_t inode_size(struct inode *i)
 {
     switch (i->mode & S_IFMT) {
-    case S_IFREG: return i->device == DEVICE_TMPFS ? i->as.store.size : 0;
+    case S_IFREG: return i->device == DEVICE_TMPFS ? store_size(&i->as.store) : 0;
     case S_IFLNK: return i->device == DEVICE_TMPFS ? strlen(i->as.target) : 0;
     default: return 0;
     }
@@ -360,23 +359,44 @@ long directory_path(struct inode *dir, char *to, size_t size)
     return (long)(size - at);
 }
 
+/* Put a name behind a directory's path, of which directory_path said `n`.  As directory_path. */
+static long path_append(char *to, long n, size_t size, const char *name)
+{
+    size_t length = strlen(name);
+
+    if (n < 0) {
+        return n;
+    }
+    size_t used = n == 2 ? 0 : (size_t)n - 1;
+    if (used + 1 + length + 1 > size) {
+        return -ERANGE;
+    }
+    to[used] = '/';
+    memcpy(to + used + 1, name, length + 1);
+    return (long)(used + length + 2);
+}
+
+long inode_path(struct inode *inode, char *to, size_t size)
+{
+    if (inode_is(inode, S_IFDIR)) {
+        return directory_path(inode, to, size);
+    }
+    if (inode->named_in != NULL) {
+        long used = directory_path(inode->named_in, to, size);
+        return path_append(to, used, size, tmpfs_name_of(inode->named_in, inode));
+    }
+    int n = inode->label != NULL ? ksnprintf(to, size, "/%s (deleted)", inode->label)
+                                 : ksnprintf(to, size, "/#%lu (deleted)", inode->ino);
+    return (size_t)n < size ? n + 1 : -ERANGE;
+}
+
 /* The absolute path of what `walk` found.  As directory_path. */
 static long walk_result_path(struct walk *walk, char *to, size_t size)
 {
     if (inode_is(walk->inode, S_IFDIR)) {
         return directory_path(walk->inode, to, size);
     }
-    long n = directory_path(walk->parent, to, size);
-    if (n < 0) {
-        return n;
-    }
-    size_t used = n == 2 ? 0 : (size_t)n - 1;
-    if (used + 1 + walk->length + 1 > size) {
-        return -ERANGE;
-    }
-    to[used] = '/';
-    memcpy(to + used + 1, walk->name, walk->length + 1);
-    return (long)(used + walk->length + 2);
+    return path_append(to, directory_path(walk->parent, to, size), size, walk->name);
 }
 
 char *path_resolve(const char *path, int *error)
@@ -433,10 +453,44 @@ static void devices_create(struct inode *dev)
         }
         name_add(dev, devices[i].name, inode);
     }
+    name_add(dev, "shm", tmpfs_create(S_IFDIR | 01777, &e));
     name_add(dev, "fd", tmpfs_create_link("/proc/self/fd", 13, &e));
     name_add(dev, "stdin", tmpfs_create_link("/proc/self/fd/0", 15, &e));
     name_add(dev, "stdout", tmpfs_create_link("/proc/self/fd/1", 15, &e));
     name_add(dev, "stderr", tmpfs_create_link("/proc/self/fd/2", 15, &e));
+}
+
+/* A directory of that name below `dir`, made unless it is there; null only if `dir` is. */
+static struct inode *directory_below(struct inode *dir, const char *name)
+{
+    int e = 0;
+    struct inode *found = dir->ops->lookup(dir, name, strlen(name), &e);
+
+    if (found == NULL) {
+        name_add(dir, name, tmpfs_create(S_IFDIR | 0755, &e));
+        found = dir->ops->lookup(dir, name, strlen(name), &e);
+    }
+    inode_put(dir);
+    return found;
+}
+
+/* What programs read to count the processors. */
+static void sys_add(void)
+{
+    static const char *const names[] = {"online", "possible", "present"};
+    static const char first[] = "0\n";
+    struct inode *dir = directory_below(inode_get(root), "sys");
+    int e = 0;
+
+    dir = directory_below(directory_below(directory_below(dir, "devices"), "system"), "cpu");
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct inode *file = tmpfs_create(S_IFREG | 0444, &e);
+        if (file != NULL) {
+            store_begin(&file->as.store, file, (const uint8_t *)first, sizeof(first) - 1);
+        }
+        name_add(dir, names[i], file);
+    }
+    inode_put(directory_below(dir, "cpu0"));
 }
 
 /* The archive may bring an empty directory to hold the place. */
@@ -468,6 +522,7 @@ void vfs_init(const void *cpio, size_t size)
     name_add(root, "dev", tmpfs_create(S_IFDIR | 0755, &e));
     name_add(root, "tmp", tmpfs_create(S_IFDIR | 01777, &e));
     proc_add();
+    sys_add();
     struct inode *dev = root->ops->lookup(root, "dev", 3, &e);
     if (dev == NULL || !inode_is(dev, S_IFDIR)) {
         panic("/dev is not a directory");

@@ -42,6 +42,19 @@ enum {
     O_NOFOLLOW = 0400000,
     O_CLOEXEC = 02000000,
     O_PATH = 010000000,
+    O_TMPFILE = 020000000, /* its own bit; programs add O_DIRECTORY */
+};
+
+/* fcntl's commands about locks and seals. */
+enum {
+    F_GETLK = 5,
+    F_SETLK = 6,
+    F_SETLKW = 7,
+    F_OFD_GETLK = 36,
+    F_OFD_SETLK = 37,
+    F_OFD_SETLKW = 38,
+    F_ADD_SEALS = 1033,
+    F_GET_SEALS = 1034,
 };
 
 /* The bits of poll's events. */
@@ -60,27 +73,41 @@ int buffer_put(struct buffer *to, const void *from, size_t n);
 int buffer_get(struct buffer *from, void *to, size_t n);
 int buffer_put_zeros(struct buffer *to, size_t n);
 
-/* ---- stores: a growing row of bytes in frames (store.c) -------------------------------------- */
+/* ---- stores: a growing row of bytes in a section (store.c) ----------------------------------- */
 
+struct inode;
 struct store {
-    void ***index; /* frame of pointers to frames of pointers to data frames; null anywhere: zeros
-                    */
-    uint64_t size;
-    uint64_t frames; /* data and index frames held */
-    bool bounded;    /* leaves the last frames of the machine to programs (STORE_SPARE) */
+    struct quire_section *section; /* null: its bytes were not wanted yet */
+    struct inode *inode;           /* whose bytes these are; not counted; null: nobody's */
+    const uint8_t *image;          /* what it began with, or null */
+    uint64_t image_size;           /* less where it was cut since */
+    struct store *next_image;      /* of those that have a section and an image */
+    bool bounded;                  /* leaves the last frames of the machine to programs */
 };
 
 enum {
-    STORE_FANOUT = PAGE_SIZE / 8,
     STORE_SPARE = 8, /* a bounded store stops when less than 1/8 of all frames is free */
 };
-#define STORE_MAX ((uint64_t)STORE_FANOUT * STORE_FANOUT * PAGE_SIZE)
+#define STORE_MAX (UINT64_C(1) << 40)
 
+/*
+ * Say whose bytes they will be (or null), and what they are at first: `size` bytes, which stay
+ * where they are for good.  A store of zeros alone is an empty one and nobody's.
+ */
+void store_begin(struct store *s, struct inode *inode, const uint8_t *image, uint64_t size);
+/* Give up the section, and with it the bytes unless they are mapped. */
+void store_end(struct store *s);
+/* The section, made now if there was none.  0 or -ENOSPC. */
+int store_section(struct store *s, struct quire_section **out);
+uint64_t store_size(const struct store *s);  /* bytes */
+uint64_t store_pages(const struct store *s); /* in memory */
 /* Bytes moved, or -E when there are none; short at the end of the store, at a fault, out of frames.
  */
-long store_read(const struct store *s, struct buffer *to, size_t n, uint64_t offset);
+long store_read(struct store *s, struct buffer *to, size_t n, uint64_t offset);
 long store_write(struct store *s, struct buffer *from, size_t n, uint64_t offset);
-/* Frames past the new end are freed; what the store grows by reads as zeros.  -EFBIG. */
+/* Forget unchanged pages of archive's files that nobody maps: `frames` or more; how many went. */
+uint64_t stores_purge(uint64_t frames);
+/* What the store grows by reads as zeros.  -EFBIG, -EPERM (sealed), -ENOSPC. */
 int store_resize(struct store *s, uint64_t size);
 
 /* ---- inodes ---------------------------------------------------------------------------------- */
@@ -108,7 +135,8 @@ struct inode_ops {
     /* Prepare file->ops, file->data of a new open file; 0 or -E. */
     int (*open)(struct inode *inode, struct file *file);
     int (*resize)(struct inode *inode, uint64_t size);
-    void (*destroy)(struct inode *inode); /* what `as` holds; inode.c frees the record */
+    /* Nobody holds it: give up what `as` holds.  False: somebody does after all, who puts it. */
+    bool (*destroy)(struct inode *inode);
 };
 
 /*
@@ -124,10 +152,16 @@ struct inode {
     uint64_t device, ino;
     uint64_t rdev;
     uint64_t atime, mtime, ctime; /* wall_ns */
+    struct file_lock *locks;      /* filelock.c */
+    struct inode *named_in;       /* not a directory: where it has a name; not counted, or null */
+    char *label;                  /* what /proc calls it if it never had a name, or null */
+    uint32_t seals;               /* memfd.c */
+    bool linkable;                /* it has no name yet and may get one (O_TMPFILE) */
     union {
         struct store store; /* S_IFREG of tmpfs */
         struct {
             struct entry *first, *last; /* in the order of their cookies */
+            struct entry *shown;        /* what the last reader was shown, if it is there */
             uint64_t next_cookie;
             struct inode *parent; /* not counted; null once the directory is removed */
         } directory;
@@ -149,6 +183,32 @@ static inline bool inode_is(const struct inode *inode, uint32_t type)
 struct inode *inode_create(const struct inode_ops *ops, uint64_t device, uint32_t mode);
 int inode_resize(struct inode *inode, uint64_t size);
 
+/* ---- room (syssize.c) ------------------------------------------------------------------------ */
+
+/* Zeros over bytes [offset, end) of a regular file, whose pages there are given up.  0 or -E. */
+int file_punch(struct inode *inode, uint64_t offset, uint64_t end);
+
+/* ---- mappings of files (filemap.c) ----------------------------------------------------------- */
+
+/* Pages of a regular file, as a mapping shows them. */
+struct file_view {
+    struct inode *inode;
+    uint64_t offset, length; /* bytes; multiples of the page size */
+    uint32_t prot;
+    bool shared;    /* writes go to the file */
+    bool read_only; /* and nothing may make the mapping writable */
+};
+
+/* As quire_map, with the view's length and protection. */
+enum quire_status file_map(struct quire_space *space, vaddr_t *address,
+                           const struct file_view *view, uint32_t flags);
+/* The same of new memory that children share. */
+enum quire_status shared_map(struct quire_space *space, vaddr_t *address, uint64_t length,
+                             uint32_t prot, uint32_t flags);
+
+/* Begin to read what a program says it will want of a regular file; length 0: all that follows. */
+void file_fetch(struct inode *inode, uint64_t offset, uint64_t length);
+
 /* ---- paths (vfs.c) --------------------------------------------------------------------------- */
 
 enum { WALK_FOLLOW = 1 /* a link in last position too */ };
@@ -169,6 +229,8 @@ void walk_end(struct walk *walk);
 
 /* The absolute path of a directory; its length with the 0, -ERANGE, -ENOENT when it was removed. */
 long directory_path(struct inode *dir, char *to, size_t size);
+/* The same of any inode; one without a name has " (deleted)" behind what it is called. */
+long inode_path(struct inode *inode, char *to, size_t size);
 /* The absolute path, links followed, of what `path` names (kmalloc), or null and *error = -E. */
 char *path_resolve(const char *path, int *error);
 
@@ -228,11 +290,30 @@ int descriptor_close(int fd);
 bool descriptor_close_on_exec(int fd);
 void descriptor_set_close_on_exec(int fd, bool value);
 
+/* ---- locks (filelock.c) ---------------------------------------------------------------------- */
+
+/* Give up what `owner` (an open file, or a table of them) has locked. */
+void locks_release(struct inode *inode, const void *owner);
+/* The commands F_GETLK to F_OFD_SETLKW; `user` is a struct flock.  May sleep. */
+long lock_fcntl(struct file *file, int command, uintptr_t user);
+
+/* What may be promised about a file for good (memfd.c). */
+enum {
+    SEAL_SEAL = 1, /* no more promises */
+    SEAL_SHRINK = 2,
+    SEAL_GROW = 4,
+    SEAL_WRITE = 8,
+    SEAL_FUTURE_WRITE = 16, /* only mappings that can be written already write it from now on */
+};
+
+/* F_ADD_SEALS and F_GET_SEALS (memfd.c). */
+long seals_fcntl(struct file *file, int command, uint64_t seals);
+
 /* ---- kinds of file --------------------------------------------------------------------------- */
 
 /* Two open files over one new pipe; 0 or -E. */
 int pipe_create(struct file **reader, struct file **writer, unsigned flags);
-int pipe_open(struct inode *inode, struct file *file); /* again, through /proc/self/fd */
+int fifo_open(struct inode *inode, struct file *file); /* by its name; may sleep */
 
 enum {
     DEVICE_NULL = 0x103,

@@ -3,13 +3,16 @@
 #
 # boot.sh BUILD [COMMAND LINE...]: boot the demonstration kernel in QEMU and end as it ended.
 #
-# Without a command line: a shell on a terminal (`exit` ends it, Ctrl-A x switches the machine off),
-# otherwise the demonstration, which ends by itself.  The kernel gives isa-debug-exit a number, of
-# which QEMU makes the odd status 2n+1; the kernel says OK (EXIT_OK in kernel/cpu.h) with one that
-# nothing else produces, because a triple fault ends QEMU with 0 and a wrong option with 1.
+# Without a command line: Debian's programs, with a shell on a terminal (`exit` ends it, Ctrl-A x
+# switches the machine off), otherwise the demonstration, which ends by itself.  With one: the small
+# root file system of nothing but busybox and the tests' programs.  The kernel gives isa-debug-exit
+# a number, of which QEMU makes the odd status 2n+1; the kernel says OK (EXIT_OK in kernel/cpu.h)
+# with one that nothing else produces, because a triple fault ends QEMU with 0 and a wrong option
+# with 1.
 #
-# From the environment: QUIRE_MEMORY (default 512M), QUIRE_TIMEOUT in seconds (default 300, none on
-# a terminal), QUIRE_COUNT=1 (count instructions: one tick of the time-stamp counter is one
+# From the environment: QUIRE_IMAGE (root.cpio: Debian's programs with a command line, too),
+# QUIRE_MEMORY (default 512M, 1536M for Debian), QUIRE_TIMEOUT in seconds (default 300, none on a
+# terminal), QUIRE_COUNT=1 (count instructions: one tick of the time-stamp counter is one
 # instruction, and two runs are alike).
 set -u
 OK=42
@@ -18,6 +21,10 @@ shift
 
 console=stdio
 limit=300
+image=${QUIRE_IMAGE:-initrd.cpio}
+[ $# -gt 0 ] || image=root.cpio
+memory=512M
+[ $image = initrd.cpio ] || memory=1536M
 if [ $# -gt 0 ]; then
     :
 elif [ -t 0 ] && [ -t 1 ]; then
@@ -28,19 +35,20 @@ else
     set -- demo
 fi
 
-cpu=max,-la57
+# The kernel saves no state of the wide vectors; programs are not to see them.
+cpu=max,-la57,-avx
 count=''
 if [ "${QUIRE_COUNT:-0}" = 1 ]; then
     # `rep movsb` counts every byte; without ERMS nobody uses it for pages.
-    cpu=max,-erms,-la57
+    cpu=max,-erms,-la57,-avx
     count='-icount shift=0,sleep=off -seed 1 -rtc base=2020-01-01T00:00:00,clock=vm'
 fi
 
 timeout --foreground "${QUIRE_TIMEOUT:-$limit}" qemu-system-x86_64 \
-    -M q35 -accel tcg -cpu "$cpu" -m "${QUIRE_MEMORY:-512M}" -smp 1 $count \
+    -M q35 -accel tcg -cpu "$cpu" -m "${QUIRE_MEMORY:-$memory}" -smp 1 $count \
     -nodefaults -no-user-config -display none -no-reboot -serial "$console" \
     -device isa-debug-exit,iobase=0xf4,iosize=4 \
-    -kernel "$build/kernel.elf" -initrd "$build/initrd.cpio" -append "$*"
+    -kernel "$build/kernel.elf" -initrd "$build/$image" -append "$*"
 status=$?
 
 case $status in

@@ -45,7 +45,7 @@ TOOLS = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(TOOLS)
 LIST = os.path.join(ROOT, "docs", "mutants.md")
 GOAL = 95
-FLOOR = 80  # what fails the run, until the goal is reached
+FLOOR = 88  # what fails the run, until the goal is reached
 MEMORY_LIMIT = 2 << 30
 LISTED = re.compile(r"- `([^`]+?): (\w+)` `(.+?)` (\w+): (.+)")
 

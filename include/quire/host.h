@@ -30,7 +30,10 @@ bool host_need_frames(void *host, uint32_t frames);
  */
 bool host_need_commit(void *host, uint64_t pages);
 
-/* Between two slices of a long operation, with nothing held: let others run.  May do nothing. */
+/*
+ * Between two slices of a long operation, or while another call changes what this one needs, with
+ * nothing held: let others run.  May do nothing if no other thread can be in quire.
+ */
 void host_yield(void *host);
 
 /*
@@ -40,6 +43,15 @@ void host_yield(void *host);
  * taking flush requests of other CPUs.  Never called while one CPU at a time is in quire.
  */
 void host_wait(void *host, const void *key);
+
+/*
+ * Sleep until quire_io_done has been called for some transfer of `section` (null: of any section);
+ * too early is harmless.
+ * Called with nothing held, after the transfer was begun: if it may have ended meanwhile, return at
+ * once.  While waiting, go on taking flush requests of other CPUs.  Never called while every pager
+ * ends its transfers before `start` returns and one CPU at a time is in quire.
+ */
+void host_wait_io(void *host, struct quire_section *section);
 
 /* One finding of quire_check, as one line of text without an end of line. */
 void host_report(void *host, const char *line);

@@ -44,8 +44,9 @@
 typedef uint64_t vaddr_t; /* an address in a space */
 typedef uint32_t pfn_t;   /* a frame number: physical address >> QUIRE_PAGE_SHIFT; below 2^31 */
 
-struct quire;       /* one manager */
-struct quire_space; /* one address space */
+struct quire;         /* one manager */
+struct quire_space;   /* one address space */
+struct quire_section; /* one memory object: shared memory, or a file in memory */
 
 #define QUIRE_WARN_UNUSED __attribute__((warn_unused_result))
 
@@ -71,6 +72,11 @@ enum quire_status {
     QUIRE_WOULD_WAIT,      /* QUIRE_NO_WAIT was asked, and the call would have to wait for memory */
     QUIRE_TOO_MANY_PINS,   /* config max_pins handles are live, or `capacity` runs are too few */
     QUIRE_BAD_PIN,         /* the handle is not live: never pinned, or unpinned already */
+    QUIRE_BEYOND_END,  /* a view reaches further than its section does now (for a kernel: SIGBUS) */
+    QUIRE_IO_ERROR,    /* the pager could not read or write (for a kernel: SIGBUS, or EIO) */
+    QUIRE_SEALED,      /* quire_section_seal forbade it for good (for a kernel: EPERM) */
+    QUIRE_HAS_WRITERS, /* shared views that may be written stand in the way (EBUSY) */
+    QUIRE_TOO_MANY_SECTIONS, /* config max_sections are live */
     QUIRE_STATUS_COUNT
 };
 
@@ -100,6 +106,7 @@ enum quire_event {
     QUIRE_EVENT_ZERO,    /* a: address, b: pfn of the fresh zeroed frame */
     QUIRE_EVENT_UPGRADE, /* a: address, b: pfn */
     QUIRE_EVENT_UNSHARE, /* a: address, b: level of the table (1: leaf) */
+    QUIRE_EVENT_VIEW,    /* a: address, b: pfn of the section's page */
     QUIRE_EVENT_REFUSED, /* a: address, b: enum quire_status */
     QUIRE_EVENT_DESTROY,
 };
@@ -115,6 +122,10 @@ struct quire_config {
                               wrap */
     uint32_t cpus;         /* what host_cpu returns is below it; 0 means 1 */
     uint32_t max_pins;     /* pin handles that can live at once; may be 0 */
+    uint32_t max_sections; /* sections that can live at once, below 2^24; may be 0 */
+    uint32_t max_transfers; /* that can be in progress at once; 0 means 16 */
+    uint32_t fault_around; /* pages that one fault on a view may map, a power of two, where they are
+                              in memory already; 0 means 16, 1: only its own */
     uint64_t commit_limit; /* pages that may be promised to private writable regions; 0: no limit
                               (overcommit) */
     uint64_t stack_gap;    /* bytes that stay free below a region that grows down */
@@ -227,6 +238,9 @@ enum {
                                  QUIRE_NOT_COMMITTED, until quire_commit */
     QUIRE_MAP_GROWS_DOWN = 8, /* a stack: an access below it, nearer to it than to the region below,
                                  makes it larger, down to config.stack_gap above that region */
+    QUIRE_MAP_SHARED = 16,    /* quire_map_view: writes go to the section, not to a copy */
+    QUIRE_MAP_READ_ONLY = 32, /* quire_map_view, with SHARED: nothing makes it writable later; that
+                                 is QUIRE_PROTECTED.  For a file that was opened for reading */
 };
 
 /*
@@ -251,6 +265,12 @@ QUIRE_WARN_UNUSED enum quire_status quire_unmap(struct quire_space *space, vaddr
  * Change the protection of the whole range, which must be mapped without a hole.  When it
  * returns no CPU can use a right that was taken away.  Errors: as quire_unmap, QUIRE_BAD_FLAGS,
  * QUIRE_NOT_MAPPED, QUIRE_NO_COMMIT (it becomes writable for the first time).  May wait.
+ *
+ * Taking rights away from a long range, discarding and guarding one are done in parts from its
+ * start on, of so many tables each, between which other calls on the space run.  An error before
+ * the first part has changed nothing, as everywhere; later there are only two, when another call
+ * unmapped some of the range meanwhile, or when memory ran out, and they leave the parts that were
+ * changed.
  */
 QUIRE_WARN_UNUSED enum quire_status quire_protect(struct quire_space *space, vaddr_t address,
                                                   uint64_t length, uint32_t prot);
@@ -322,17 +342,189 @@ enum {
     QUIRE_REGION_GROWS_DOWN = 2,
     QUIRE_REGION_FORK_OMIT = 4,
     QUIRE_REGION_FORK_WIPE = 8,
+    QUIRE_REGION_SHARED = 32,    /* a view: writes go to the section */
+    QUIRE_REGION_READ_ONLY = 64, /* QUIRE_MAP_READ_ONLY */
 };
 struct quire_region {
     vaddr_t start, end; /* [start, end) */
     uint32_t prot;
     uint32_t flags; /* QUIRE_REGION_ */
     uint64_t name;
+    struct quire_section *section; /* of a view; null: private memory */
+    uint64_t offset;               /* in the section, of `start`; bytes */
 };
 
 /* The first region that ends above `address`.  Errors: QUIRE_NOT_MAPPED (there is none). */
 QUIRE_WARN_UNUSED enum quire_status quire_query(struct quire_space *space, vaddr_t address,
                                                 struct quire_region *out);
+
+/* ---- sections ------------------------------------------------------------------------------ */
+
+/*
+ * A section is a sequence of bytes in memory, of any length: shared memory, which is all there is
+ * of it, or what is in memory of something that a *pager* reads and writes, such as a file.
+ * Programs see it through *views* (quire_map_view), the embedder through quire_section_read and
+ * _write; both work on the same pages, so they always agree.  Its pages are read from the pager
+ * when they are first wanted, and written back when they are told to (quire_section_sync).
+ *
+ * What a private view has not written is the section's, and changes with it; what it has written
+ * is its own for good, whatever becomes of the section.
+ */
+
+enum { QUIRE_IO_PAGES = 32 };
+
+/*
+ * A transfer of neighbouring pages between a section and its pager.  It is quire's, and lasts until
+ * quire_io_done.  Reading: the frames are nobody else's; all of them are to be filled (what lies
+ * beyond the section's end is cleared by quire).  Writing: their content is to be stored, up to the
+ * section's end, behind which views may have written what nobody shall read when the section grows;
+ * it may change meanwhile, and is then written again by a later transfer.
+ */
+struct quire_io {
+    struct quire_section *section;
+    void *cookie;    /* of the section */
+    uint64_t offset; /* of the first page, in bytes */
+    uint32_t pages;  /* up to QUIRE_IO_PAGES */
+    bool write;
+    bool no_wait; /* a call with QUIRE_NO_WAIT begins it: `start` must not sleep */
+    pfn_t frames[QUIRE_IO_PAGES];
+    /* quire's */
+    struct quire_waiter *waiter;
+    struct quire_io *next;
+};
+
+struct quire_pager {
+    /*
+     * Begin a transfer.  It ends with quire_io_done, called here or later, once.  Called with
+     * nothing held; may sleep, unless io->no_wait; must not access memory that is mapped from the
+     * section.  Null: there is no pager, the section is shared memory.
+     */
+    void (*start)(void *cookie, struct quire_io *io);
+    /* The section has gone: no handle, no view, no transfer is left.  May be null.  Called with
+     * nothing held. */
+    void (*gone)(void *cookie);
+    /* What it has stored does not change but by what quire writes: a page may be forgotten while it
+     * is mapped, and read again. */
+    bool stable;
+};
+
+/*
+ * A transfer has ended.  Any CPU may call it, but for one that interrupted a call of quire, and one
+ * that holds what `start` or host_wait_io may wait for.  If a read failed, the accesses that waited
+ * for it fail with QUIRE_IO_ERROR, and the next one tries again; if a write did, its pages are
+ * changed pages still, and quire_section_sync reports it.  Afterwards wake those that sleep in
+ * host_wait_io.
+ */
+void quire_io_done(struct quire_io *io, bool ok);
+
+/*
+ * A section of `size` bytes, with one handle, for the caller.  `pager` (null: shared memory) must
+ * outlive it; `cookie` is handed to it.  Shared memory reads as zeros at first, and all of it is
+ * promised (config.commit_limit).  Errors: QUIRE_TOO_MANY_SECTIONS, QUIRE_OUT_OF_RANGE (more than a
+ * tree of QUIRE_LEVELS levels spans), QUIRE_NO_COMMIT.  May wait.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_section_create(struct quire *q, uint64_t size,
+                                                         const struct quire_pager *pager,
+                                                         void *cookie, struct quire_section **out);
+/*
+ * Give up the handle.  The section lives on while there are views of it; then its pages go, those
+ * that were not written back too.
+ */
+void quire_section_close(struct quire_section *section);
+
+/* Takes no lock. */
+uint64_t quire_section_size(const struct quire_section *section);
+void *quire_section_cookie(const struct quire_section *section);
+
+/*
+ * Copy bytes out of, or into, the section, up to its end: *done (may be null) is how many, also on
+ * error.  Each page is copied in one step.  The other buffer must not lie in a space of quire's
+ * own.  access: 0, or QUIRE_NO_WAIT.  Errors: QUIRE_IO_ERROR, QUIRE_SEALED (writing),
+ * QUIRE_NO_MEMORY, QUIRE_WOULD_WAIT.  May wait.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_section_read(struct quire_section *section,
+                                                       uint64_t offset, void *to, size_t length,
+                                                       uint32_t access, size_t *done);
+QUIRE_WARN_UNUSED enum quire_status quire_section_write(struct quire_section *section,
+                                                        uint64_t offset, const void *from,
+                                                        size_t length, uint32_t access,
+                                                        size_t *done);
+
+/*
+ * Make it longer or shorter.  What is added reads as zeros, in the last page of before too.  Beyond
+ * a new end, views are QUIRE_BEYOND_END as soon as the call returns, but for pages that a private
+ * view has written, which stay; it waits for transfers of what is cut off.  Errors, with nothing
+ * changed: QUIRE_SEALED, QUIRE_OUT_OF_RANGE, QUIRE_NO_COMMIT, QUIRE_NO_MEMORY, QUIRE_IO_ERROR (a
+ * last page that has to be cleared could not be read).  May wait.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_section_resize(struct quire_section *section,
+                                                         uint64_t size);
+
+/*
+ * Forget the pages that lie wholly in the range: shared memory reads as zeros there again, and what
+ * a pager has is read again, but for pages that programs go on changing during the call.  Errors:
+ * QUIRE_SEALED (write), QUIRE_NO_MEMORY.  May wait.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_section_discard(struct quire_section *section,
+                                                          uint64_t offset, uint64_t length);
+
+enum {
+    QUIRE_SYNC_START = 1, /* only begin to write */
+};
+/*
+ * Write the changed pages of the range back to the pager, and wait until they, and those that were
+ * being written already, have been.  `errors` (may be null) is the caller's memory of failed
+ * writes, 0 at first: QUIRE_IO_ERROR if any transfer has failed since the call that left it there,
+ * so each caller with a memory of its own learns of each failure once.  The pages stay changed, and
+ * the next call tries them again.  Errors: QUIRE_IO_ERROR, QUIRE_NO_MEMORY.  May wait.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_section_sync(struct quire_section *section,
+                                                       uint64_t offset, uint64_t length,
+                                                       uint32_t flags, uint64_t *errors);
+
+/* Begin to read what is not in memory of the range, and wait for nothing but memory. */
+void quire_section_fetch(struct quire_section *section, uint64_t offset, uint64_t length);
+
+/*
+ * Free the pages of the range that are unchanged and neither mapped nor pinned; with `mapped`,
+ * those that are mapped too, whose views will ask for them again.  Returns how many went.  May
+ * wait.
+ */
+uint64_t quire_section_purge(struct quire_section *section, uint64_t offset, uint64_t length,
+                             bool mapped);
+
+enum {
+    QUIRE_SEAL_WRITE = 1, /* neither quire_section_write nor a shared view changes it any more */
+    QUIRE_SEAL_SHRINK = 2,
+    QUIRE_SEAL_GROW = 4,
+};
+/*
+ * Forbid for good; seals add up.  Errors: QUIRE_BAD_FLAGS, QUIRE_HAS_WRITERS (SEAL_WRITE while some
+ * shared view is writable, or a page pinned, which changes nothing).  Waits for other calls. Source
+ * of the idea: Linux, memfd_create.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_section_seal(struct quire_section *section,
+                                                       uint32_t seals);
+
+struct quire_section_info {
+    uint64_t size;
+    uint64_t resident, dirty, mapped; /* pages */
+    uint64_t views;                   /* regions, those of forked spaces that share them once */
+    uint32_t seals;
+};
+void quire_section_info(struct quire_section *section, struct quire_section_info *out);
+/* Is the page at `offset` in memory? */
+bool quire_section_resident(const struct quire_section *section, uint64_t offset);
+
+/*
+ * Map `length` bytes of the section from `offset` (a multiple of the page size) on, as quire_map
+ * maps private memory; flags besides those of quire_map but RESERVE and GROWS_DOWN: SHARED,
+ * READ_ONLY.  The range may reach beyond the section's end, where every access is QUIRE_BEYOND_END
+ * until it grows.  Errors: those of quire_map; QUIRE_SEALED (SHARED and writable).  May wait.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_map_view(struct quire_space *space, vaddr_t *address,
+                                                   uint64_t length, uint32_t prot, uint32_t flags,
+                                                   struct quire_section *section, uint64_t offset);
 
 /* ---- faults and copies --------------------------------------------------------------------- */
 
@@ -341,8 +533,8 @@ QUIRE_WARN_UNUSED enum quire_status quire_query(struct quire_space *space, vaddr
  * without) at `address`, so that the same access tried again can succeed.  Holds the space shared.
  * Errors, each of which leaves the state unchanged: QUIRE_BAD_FLAGS, QUIRE_NOT_MAPPED,
  * QUIRE_PROTECTED, QUIRE_NOT_COMMITTED, QUIRE_GUARDED, QUIRE_NO_MEMORY (host_need_frames said no),
- * QUIRE_WOULD_WAIT, QUIRE_COPY_LIMIT, QUIRE_NO_COMMIT (a stack that grows).  May wait, unless
- * QUIRE_NO_WAIT is given.
+ * QUIRE_WOULD_WAIT, QUIRE_COPY_LIMIT, QUIRE_NO_COMMIT (a stack that grows), QUIRE_BEYOND_END,
+ * QUIRE_IO_ERROR.  May wait, unless QUIRE_NO_WAIT is given.
  */
 QUIRE_WARN_UNUSED enum quire_status quire_fault(struct quire_space *space, vaddr_t address,
                                                 uint32_t access);
@@ -376,6 +568,20 @@ QUIRE_WARN_UNUSED enum quire_status quire_access(struct quire_space *space, vadd
 QUIRE_WARN_UNUSED enum quire_status quire_populate(struct quire_space *space, vaddr_t address,
                                                    uint64_t length, uint32_t access,
                                                    uint64_t *done);
+
+/*
+ * Make [target, target + length) of `to` a copy of [source, source + length) of `from`, without
+ * copying: pages are shared until either side writes them.  For large messages and reads.  What can
+ * not be shared (pages of sections, pinned pages, parts of views, both ranges in one table) is
+ * copied.  The source must be readable, the target writable, neither has a hole; *done (may be
+ * null) is how far it came.  Each run of pages in one table is one step.  Two spaces of one
+ * manager, or one space and ranges that do not touch.  Errors: those of a range, QUIRE_OVERLAPS,
+ * QUIRE_BAD_FLAGS (two managers), and those of quire_read and quire_write.  May wait.  Source of
+ * the idea: Mach, vm_copy.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_clone(struct quire_space *from, vaddr_t source,
+                                                struct quire_space *to, vaddr_t target,
+                                                uint64_t length, uint64_t *done);
 
 /* ---- pins ---------------------------------------------------------------------------------- */
 
@@ -423,6 +629,11 @@ struct quire_stats {
     uint64_t forbidden;  /* refused: QUIRE_PROTECTED */
     uint64_t no_memory;  /* refused: QUIRE_NO_MEMORY */
     uint64_t refused;    /* refused for another reason */
+    uint64_t views;      /* pages of sections mapped, those around the faulting one included */
+    /* Sections. */
+    uint64_t pages_read, pages_written; /* by pagers */
+    uint64_t read_errors, write_errors; /* transfers that failed */
+    uint64_t sections;                  /* now */
     /* Tables. */
     uint64_t unshared[QUIRE_LEVELS + 1]; /* by level: [1] leaves .. [QUIRE_LEVELS] roots */
     uint64_t pushed_down;                /* tables taken back uncopied by their last user */
@@ -444,6 +655,7 @@ struct quire_usage {
     uint64_t pages_shared;  /* reached through a table that other spaces use too, or lent or
                                borrowed */
     uint64_t pages_zero;    /* entries that map the zero page */
+    uint64_t pages_section; /* of sections, in views */
     uint64_t tables_private, tables_shared;
 };
 void quire_space_usage(struct quire_space *space, vaddr_t low, vaddr_t high,
@@ -456,6 +668,7 @@ enum quire_page_kind {
     QUIRE_PAGE_SHARED,   /* its home is in a table that others use or borrow from */
     QUIRE_PAGE_BORROWED, /* its home is in another table */
     QUIRE_PAGE_GUARD,    /* quire_guard */
+    QUIRE_PAGE_SECTION,  /* a page of the section that is viewed there */
     QUIRE_PAGE_KIND_COUNT
 };
 struct quire_page {

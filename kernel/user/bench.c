@@ -27,11 +27,15 @@ enum {
     SYS_SIGRETURN = 15,
     SYS_PIPE = 22,
     SYS_READ = 0,
+    SYS_OPEN = 2,
+    SYS_CLOSE = 3,
+    SYS_LSEEK = 8,
     SYS_GETPID = 39,
     SYS_FORK = 57,
     SYS_EXIT = 60,
     SYS_WAIT4 = 61,
     SYS_REBOOT = 169,
+    SYS_UNLINK = 87,
     SYS_SYSINFO = 99,
     SYS_GETPPID = 110,
 };
@@ -453,6 +457,136 @@ static void bench_ranges(void)
     report("x86.munmap_page.", "insns", (now() - start) / pages);
 }
 
+/* ---- files ----------------------------------------------------------------------------------- */
+
+enum { FILE_PAGES = 16 * LEAF_PAGES, MAPS = 100, READ = 1, WRITE = 2, PRIVATE = 2 };
+
+static long file; /* FILE_PAGES, all of them in memory: they have just been written */
+
+static void file_open(void)
+{
+    const char *name = "/tmp/bench.data", *other = "/bench.data";
+    char *p = memory(MIB);
+
+    file = call(SYS_OPEN, (long)name, 0102, 0600, 0, 0, 0);
+    if (file < 0)
+        file = call(SYS_OPEN, (long)(name = other), 0102, 0600, 0, 0, 0);
+    touch(p, MIB);
+    for (uint64_t i = 0; i < FILE_PAGES * PAGE; i += MIB)
+        if (call(SYS_WRITE, file, (long)p, MIB, 0, 0, 0) != MIB)
+            fail("file");
+    (void)call(SYS_UNLINK, (long)name, 0, 0, 0, 0, 0);
+    memory_free(p, MIB);
+}
+
+/* A private view of so many pages of the file, from page `first` on. */
+static char *view(uint64_t first, uint64_t pages, long prot)
+{
+    long p = call(SYS_MMAP, 0, (long)(pages * PAGE), prot, PRIVATE, file, (long)(first * PAGE));
+
+    if (p < 0)
+        fail("mmap of the file");
+    return (char *)p;
+}
+
+/* Reads of every `step`-th page of a fresh view, in order, for each page read. */
+static uint64_t view_reads(uint64_t step)
+{
+    char *p = view(0, FILE_PAGES, READ);
+    uint64_t start = now(), cost;
+
+    for (uint64_t i = 0; i < FILE_PAGES; i += step)
+        (void)*(volatile char *)(p + i * PAGE);
+    cost = (now() - start) / (FILE_PAGES / step);
+    memory_free(p, FILE_PAGES * PAGE);
+    return cost;
+}
+
+/* read() of a MiB, for each page. */
+static uint64_t file_call(void)
+{
+    char *p = memory(MIB);
+    uint64_t cost;
+
+    touch(p, MIB);
+    (void)call(SYS_LSEEK, file, 0, 0, 0, 0, 0);
+    cost = now();
+    if (call(SYS_READ, file, (long)p, MIB, 0, 0, 0) != MIB)
+        fail("read of the file");
+    cost = (now() - cost) / (MIB / PAGE);
+    memory_free(p, MIB);
+    return cost;
+}
+
+/* mmap of one page, and the read that it is for. */
+static uint64_t map_and_read(void)
+{
+    char *held = view(1, 1, READ), *p; /* the tables above are there */
+    uint64_t start, cost;
+
+    (void)*(volatile char *)held;
+    start = now();
+    p = view(64, 1, READ);
+    (void)*(volatile char *)p;
+    cost = now() - start;
+    memory_free(p, PAGE);
+    memory_free(held, PAGE);
+    return cost;
+}
+
+static void bench_file_write(const char *name, int read_first)
+{
+    char *p = view(0, LEAF_PAGES, READ | WRITE);
+
+    *(volatile char *)p = 1;
+    for (int i = 0; read_first && i < LEAF_PAGES; i++)
+        (void)*(volatile char *)(p + i * PAGE);
+    for (int i = 0; i < SAMPLES; i++)
+        samples[i] = write_cost(p + (i + 1) * PAGE);
+    report(name, "insns", mean(SAMPLES));
+    memory_free(p, LEAF);
+}
+
+/* Fork of a process with so many views of 64 pages, every other one written to. */
+static void bench_fork_maps(void)
+{
+    char *maps[MAPS];
+
+    for (int i = 0; i < MAPS; i++) {
+        maps[i] = view((uint64_t)i * 64, 64, i & 1 ? READ | WRITE : READ);
+        (void)*(volatile char *)maps[i];
+        if (i & 1)
+            *(volatile char *)maps[i] = 1;
+    }
+    for (int i = 0; i < RUNS; i++) {
+        uint64_t start = now();
+        long pid = fork();
+
+        if (pid == 0)
+            leave();
+        samples[i] = now() - start;
+        wait(pid);
+    }
+    report("x86.fork_100_maps.", "insns", least(RUNS));
+    for (int i = 0; i < MAPS; i++)
+        memory_free(maps[i], 64 * PAGE);
+}
+
+static void bench_files(void)
+{
+    file_open();
+    report("x86.file_read.", "insns", view_reads(1));
+    report("x86.file_fault_around.", "insns", view_reads(16));
+    report("x86.file_read_call.", "insns", file_call());
+    for (int i = 0; i < RUNS; i++)
+        samples[i] = map_and_read();
+    report("x86.file_fault.", "insns", least(RUNS));
+    bench_file_write("x86.file_cow.", 1);
+    bench_file_write("x86.file_cow_unread.", 0);
+    bench_fork_maps();
+    (void)call(SYS_CLOSE, file, 0, 0, 0, 0, 0);
+}
+
 /* ---- system calls and signals ---------------------------------------------------------------- */
 
 static volatile int handled;
@@ -517,6 +651,7 @@ static void bench_all(void)
     bench_reuse();
     bench_first_write();
     bench_ranges();
+    bench_files();
     bench_fork("x86.fork.1mib.", 1);
     bench_fork("x86.fork.16mib.", 16);
     bench_fork("x86.fork.64mib.", 64);

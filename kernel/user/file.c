@@ -309,7 +309,7 @@ void test_big_file(void)
 /* A file as long as a file can be: it is made so long again, and not a byte longer. */
 void test_longest_file(void)
 {
-    enum { LONGEST = 1 << 30 };
+    const uint64_t LONGEST = UINT64_C(1) << 40;
     char byte = 0;
 
     if (!on_quire()) {

@@ -198,13 +198,17 @@ void signal_set(int signal, uint64_t handler, uint64_t flags)
     EXPECT_EQUAL(call6(SYS_rt_sigaction, (uint64_t)signal, address_of(&action), 0, 8, 0, 0), 0);
 }
 
-uint8_t *pages_map(uint64_t count)
+static uint8_t *memory_map(uint64_t count, int flags)
 {
-    long at = sys_mmap(0, count * PAGE, PROT_RW, MAP_PRIVATE | MAP_ANONYMOUS);
+    long at = sys_mmap(0, count * PAGE, PROT_RW, flags | MAP_ANONYMOUS);
 
     EXPECT(at > 0);
     return pointer_to((uint64_t)at);
 }
+
+uint8_t *pages_map(uint64_t count) { return memory_map(count, MAP_PRIVATE); }
+
+uint8_t *pages_share(uint64_t count) { return memory_map(count, MAP_SHARED); }
 
 int child_wait(int pid)
 {

@@ -31,6 +31,10 @@ enum {
     SYS_rt_sigreturn = 15,
     SYS_pread64 = 17,
     SYS_pwrite64 = 18,
+    SYS_mremap = 25,
+    SYS_msync = 26,
+    SYS_mincore = 27,
+    SYS_madvise = 28,
     SYS_dup = 32,
     SYS_dup2 = 33,
     SYS_pause = 34,
@@ -50,6 +54,10 @@ enum {
     SYS_link = 86,
     SYS_unlink = 87,
     SYS_symlink = 88,
+    SYS_mlock = 149,
+    SYS_munlock = 150,
+    SYS_mlockall = 151,
+    SYS_munlockall = 152,
     SYS_getppid = 110,
     SYS_setpgid = 109,
     SYS_sigaltstack = 131,
@@ -58,19 +66,27 @@ enum {
     SYS_exit_group = 231,
     SYS_pipe2 = 293,
     SYS_prlimit64 = 302,
+    SYS_process_vm_readv = 310,
+    SYS_process_vm_writev = 311,
+    SYS_memfd_create = 319,
+    SYS_mlock2 = 325,
 };
 
 enum {
     EPERM = 1,
     ENOENT = 2,
+    ESRCH = 3,
     EINTR = 4,
+    EIO = 5,
     E2BIG = 7,
     ENOEXEC = 8,
     EBADF = 9,
     ECHILD = 10,
     EAGAIN = 11,
     ENOMEM = 12,
+    EACCES = 13,
     EFAULT = 14,
+    EBUSY = 16,
     EEXIST = 17,
     ENOTDIR = 20,
     EISDIR = 21,
@@ -89,9 +105,27 @@ enum {
     PROT_WRITE = 2,
     PROT_EXEC = 4,
     PROT_RW = PROT_READ | PROT_WRITE,
+    MAP_SHARED = 1,
     MAP_PRIVATE = 2,
     MAP_FIXED = 16,
     MAP_ANONYMOUS = 32,
+    MAP_POPULATE = 0x8000,
+    MREMAP_MAYMOVE = 1,
+    MREMAP_FIXED = 2,
+    MS_ASYNC = 1,
+    MS_INVALIDATE = 2,
+    MS_SYNC = 4,
+    MCL_CURRENT = 1,
+    MCL_FUTURE = 2,
+    MCL_ONFAULT = 4,
+    MFD_ALLOW_SEALING = 2,
+    F_ADD_SEALS = 1033,
+    F_GET_SEALS = 1034,
+    F_SEAL_SEAL = 1,
+    F_SEAL_SHRINK = 2,
+    F_SEAL_GROW = 4,
+    F_SEAL_WRITE = 8,
+    F_SEAL_FUTURE_WRITE = 16,
     O_RDONLY = 0,
     O_WRONLY = 1,
     O_RDWR = 2,
@@ -102,6 +136,24 @@ enum {
     O_CLOEXEC = 02000000,
     WNOHANG = 1,
     WUNTRACED = 2,
+};
+
+enum {
+    MADV_NORMAL = 0,
+    MADV_RANDOM = 1,
+    MADV_WILLNEED = 3,
+    MADV_DONTNEED = 4,
+    MADV_FREE = 8,
+    MADV_REMOVE = 9,
+    MADV_DONTFORK = 10,
+    MADV_DOFORK = 11,
+    MADV_WIPEONFORK = 18,
+    MADV_KEEPONFORK = 19,
+    MADV_COLD = 20,
+    MADV_PAGEOUT = 21,
+    MADV_POPULATE_READ = 22,
+    MADV_POPULATE_WRITE = 23,
+    MADV_DONTNEED_LOCKED = 24,
 };
 
 enum {
@@ -132,6 +184,7 @@ enum {
     SA_NODEFER = 0x40000000,
     SEGV_MAPERR = 1,
     SEGV_ACCERR = 2,
+    BUS_ADRERR = 2,
 };
 
 #define SA_RESETHAND 0x80000000u
@@ -205,6 +258,21 @@ static inline long sys_close(int fd) { return call3(SYS_close, (uint64_t)fd, 0, 
 static inline long sys_lseek(int fd, int64_t offset, int whence)
 {
     return call3(SYS_lseek, (uint64_t)fd, (uint64_t)offset, (uint64_t)whence);
+}
+
+static inline long sys_pread(int fd, volatile void *to, uint64_t length, uint64_t offset)
+{
+    return call6(SYS_pread64, (uint64_t)fd, address_of(to), length, offset, 0, 0);
+}
+
+static inline long sys_pwrite(int fd, const volatile void *from, uint64_t length, uint64_t offset)
+{
+    return call6(SYS_pwrite64, (uint64_t)fd, address_of(from), length, offset, 0, 0);
+}
+
+static inline long sys_ftruncate(int fd, uint64_t length)
+{
+    return call3(SYS_ftruncate, (uint64_t)fd, length, 0);
 }
 
 static inline long sys_mmap(uint64_t address, uint64_t length, int prot, int flags)
@@ -291,6 +359,8 @@ static inline void signal_catch(int signal, signal_handler handler, uint64_t fla
 
 /* Fresh zeroed memory; ends the program when there is none. */
 uint8_t *pages_map(uint64_t count);
+/* The same that children share. */
+uint8_t *pages_share(uint64_t count);
 
 /* Wait for `pid` and return its wait4 status; a failing wait4 ends the program. */
 int child_wait(int pid);

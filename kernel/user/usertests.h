@@ -28,6 +28,24 @@ int child_watch(int pid, int end, int ms, bool *killed);
 /* Use up the stack.  It ends by a signal. */
 unsigned stack_run_away(unsigned n);
 
+/* A file in memory of so many pages, the i-th of which begins with the byte first + i, or all zeros
+ * and nothing in memory for first = 0; and a mapping of one. */
+int memory_file(const char *name, uint64_t pages, uint8_t first);
+uint8_t *file_view(int fd, uint64_t pages, int prot, int flags);
+
+/* One byte of a file. */
+uint8_t byte_at(int fd, uint64_t offset);
+void byte_put(int fd, uint64_t offset, uint8_t byte);
+
+/* How an access in a child faulted at this address: one of these, or 0: it did not; 1: elsewhere.
+ */
+enum {
+    BUS_BEYOND = SIGBUS << 3 | BUS_ADRERR,
+    SEGV_FORBIDDEN = SIGSEGV << 3 | SEGV_ACCERR,
+    SEGV_NOTHING = SIGSEGV << 3 | SEGV_MAPERR,
+};
+int fault_of(const volatile uint8_t *at, bool write);
+
 /* process.c */
 void test_exit_codes(void);
 void test_fork_many(void);
@@ -97,6 +115,34 @@ void test_full_disk(void);
 void test_names(void);
 void test_directory_reading(void);
 void test_poll(void);
+
+/* view.c */
+void test_view_agrees(void);
+void test_view_offsets(void);
+void test_view_truncated(void);
+void test_view_generations(void);
+void test_shared_memory(void);
+void test_seals(void);
+
+/* advice.c */
+void test_sync(void);
+void test_advice(void);
+void test_advice_fork(void);
+void test_residence(void);
+void test_locking(void);
+void test_populate(void);
+void test_remap_views(void);
+
+/* look.c */
+void test_other_memory(void);
+void test_memory_file(void);
+void test_maps_text(void);
+void test_smaps(void);
+
+/* secret.c */
+void test_secrets_freed(void);
+void test_secrets_living(void);
+void test_read_only_file(void);
 
 /* abuse.c */
 void test_wild_pointers(void);

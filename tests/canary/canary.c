@@ -64,6 +64,19 @@ static const char *const names[QI_CANARY_COUNT] = {
     [QI_CANARY_COPIES_UNLIMITED] = "copies unlimited",
     [QI_CANARY_RESERVED_IS_MEMORY] = "reserved is memory",
     [QI_CANARY_STACK_WITHOUT_GAP] = "stack without gap",
+    [QI_CANARY_SHARE_BEFORE_BUSY] = "parents counted before busy",
+    [QI_CANARY_NO_LIMBO] = "no limbo for freed frames",
+    [QI_CANARY_SHARED_READ_NOT_LOCKED] = "shared read without lock",
+    [QI_CANARY_ROOT_BEFORE_FLUSH] = "root before flush",
+    [QI_CANARY_FAILED_WRITE_CLEAN] = "failed write is clean (row 55)",
+    [QI_CANARY_SYNC_LEAVES_WRITABLE] = "sync leaves W (H14)",
+    [QI_CANARY_VIEW_NOT_DIRTY] = "view not dirty (H14)",
+    [QI_CANARY_CUT_KEEPS_VIEWS] = "cut keeps views",
+    [QI_CANARY_TAIL_NOT_CLEARED] = "tail not cleared",
+    [QI_CANARY_VIEWS_NOT_FLUSHED] = "left-out views not flushed",
+    [QI_CANARY_PRIVATE_WRITES_FILE] = "private view writes the file",
+    [QI_CANARY_CLONE_NO_FLUSH] = "no flush at clone",
+    [QI_CANARY_PINNED_WRITTEN] = "pinned page written back (H12)",
 };
 
 enum { TEXT_MAX = 700, MODEL_WORLDS = 8, MODEL_OPS = 5000 };
@@ -113,15 +126,12 @@ static void by_inject(char *text, size_t size)
 /* The program that explores schedules of several CPUs; null: not asked. */
 static const char *schedule;
 
-static void by_schedule(char *text, size_t size)
+static void by_schedules(const char *which, char *text, size_t size)
 {
     char command[600];
     FILE *said;
 
-    if (!schedule)
-        return;
-    snprintf(command, sizeof command,
-             "%s --random 1000000000 --pct 1000000000 --seconds 10 --canary %d 2>&1", schedule,
+    snprintf(command, sizeof command, "%s %s --canary %d 2>&1", schedule, which,
              (int)qi_test_canary);
     said = popen(command, "r");
     while (said && fgets(text, (int)size, said))
@@ -129,6 +139,14 @@ static void by_schedule(char *text, size_t size)
     if (!said || pclose(said) == 0)
         text[0] = 0;
     text[strcspn(text, "\n")] = 0;
+}
+
+static void by_schedule(char *text, size_t size)
+{
+    if (schedule)
+        by_schedules("--aimed --pct 1000000000 --seconds 15", text, size);
+    if (schedule && text[0] == 0)
+        by_schedules("--random 1000000000 --pct 1000000000 --seconds 8", text, size);
 }
 
 static const struct {

@@ -80,6 +80,18 @@ void host_wait(void *host, const void *key)
         host_panic("a lock is held by nobody else", __FILE__, __LINE__);
 }
 
+void host_wait_io(void *host, struct quire_section *section)
+{
+    struct test_world *world = host;
+
+    if (world->wait_io)
+        world->wait_io(world, section);
+    else if (world->options.threads)
+        sched_yield();
+    else
+        host_panic("a transfer that nobody will end", __FILE__, __LINE__);
+}
+
 void host_report(void *host, const char *line)
 {
     struct test_world *world = host;
@@ -149,7 +161,13 @@ __attribute__((weak)) void qi_test_store(void *address, uint64_t value, unsigned
         __atomic_store_n((uint32_t *)address, (uint32_t)value, __ATOMIC_RELEASE);
 }
 
-__attribute__((weak)) void qi_test_touch(const void *address, bool write)
+__attribute__((weak)) void qi_test_touch(const void *address)
+{
+    if (test_touch)
+        test_touch(address, true);
+}
+
+__attribute__((weak)) void qi_test_touch_all(const void *address, bool write)
 {
     if (test_touch)
         test_touch(address, write);
@@ -207,6 +225,9 @@ static struct layout world_layout(const struct test_options *o, struct quire_con
         .colours = o->colours,
         .reserve = o->reserve,
         .max_pins = o->max_pins,
+        .max_sections = o->max_sections,
+        .max_transfers = o->max_transfers,
+        .fault_around = o->fault_around,
         .commit_limit = o->commit_limit,
         .stack_gap = o->stack_gap,
         .low = o->low,

@@ -39,22 +39,24 @@ struct test_world;
 
 /* Zero in a field means the default in brackets. */
 struct test_options {
-    uint32_t frames;       /* frames added to the manager [micro: 64, real: 4096] */
-    pfn_t first_frame;     /* [16] */
-    uint32_t max_spaces;   /* [micro: 8, real: 1024] */
-    uint32_t colours;      /* [1] */
-    uint32_t reserve;      /* [0] */
-    uint32_t max_pins;     /* [0] */
-    uint64_t commit_limit; /* pages [0: no limit] */
-    uint64_t stack_gap;    /* bytes [0] */
-    uint32_t cpus;         /* virtual CPUs, at most TEST_CPUS [1] */
-    uint32_t callers;      /* config.cpus: records for calls in progress [cpus] */
-    bool threads;          /* they run at the same time [one after the other] */
-    uint32_t held;         /* slots of a CPU's test TLB, a power of two [micro: 256, real: 4096] */
-    vaddr_t low, high;     /* [0: all the machine offers] */
-    bool no_frames;        /* add no frames; the test does it */
-    void *block;           /* a static buffer aligned to 4096, or null: mapped */
-    size_t block_size;     /* of the static buffer */
+    uint32_t frames;                      /* frames added to the manager [micro: 64, real: 4096] */
+    pfn_t first_frame;                    /* [16] */
+    uint32_t max_spaces;                  /* [micro: 8, real: 1024] */
+    uint32_t colours;                     /* [1] */
+    uint32_t reserve;                     /* [0] */
+    uint32_t max_pins;                    /* [0] */
+    uint32_t max_sections;                /* [0] */
+    uint32_t max_transfers, fault_around; /* as in struct quire_config */
+    uint64_t commit_limit;                /* pages [0: no limit] */
+    uint64_t stack_gap;                   /* bytes [0] */
+    uint32_t cpus;                        /* virtual CPUs, at most TEST_CPUS [1] */
+    uint32_t callers;                     /* config.cpus: records for calls in progress [cpus] */
+    bool threads;                         /* they run at the same time [one after the other] */
+    uint32_t held;     /* slots of a CPU's test TLB, a power of two [micro: 256, real: 4096] */
+    vaddr_t low, high; /* [0: all the machine offers] */
+    bool no_frames;    /* add no frames; the test does it */
+    void *block;       /* a static buffer aligned to 4096, or null: mapped */
+    size_t block_size; /* of the static buffer */
     void (*trace)(void *host, enum quire_event event, struct quire_space *space, uint64_t a,
                   uint64_t b);
 };
@@ -77,8 +79,9 @@ struct test_world {
     /* The host: free to set by a test at any time. */
     bool (*need_frames)(struct test_world *world, uint32_t frames); /* null: answers false */
     void (*yield)(struct test_world *world);                        /* null: does nothing */
-    void (*wait)(struct test_world *world, const void *key);       /* null: panics unless threads */
-    uint32_t (*cpu_number)(struct test_world *world);              /* null: test_cpu */
+    void (*wait)(struct test_world *world, const void *key); /* null: panics unless threads */
+    void (*wait_io)(struct test_world *world, struct quire_section *section); /* likewise */
+    uint32_t (*cpu_number)(struct test_world *world);                         /* null: test_cpu */
     bool (*need_commit)(struct test_world *world, uint64_t pages); /* null: answers false */
     void *context;                                                 /* for those above */
     void (*reported)(struct test_world *world, const char *line);  /* null: nothing more */

@@ -22,12 +22,16 @@
  *
  * A copy of several pages may be refused in the middle: it is then continued from there, and the
  * state before it is not compared.  A site that no scenario passes fails the test.
+ *
+ * In scenarios with a section the forms are not compared either, nor the frames that are free: a
+ * refused access may have brought pages, and a failure once may be made good by them.  Bytes and
+ * audits are as everywhere.
  */
 #define _GNU_SOURCE
 #include "inject.h"
 
 #include "canon.h"
-#include "world.h"
+#include "pager.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -43,13 +47,17 @@ enum {
     TAKEN = 8,
     BULK = 4 * QUIRE_PAGE_SIZE,
     PINS = 4,
-    RUNS = 8
+    RUNS = 8,
+    SECTION_SIZE = (QUIRE_TABLE_ENTRIES + 4) * QUIRE_PAGE_SIZE, /* to page 8, see address_of */
 };
 
 /*
  * Steps: c create, f fork (to the second space), d destroy; m map, u unmap, p protect, with first
  * page, number of pages, and protection; w store, r load, x fetch a page; W quire_write, R
- * quire_read from the middle of a page, with pages; t take a frame, g give it.
+ * quire_read from the middle of a page, with pages; t take a frame, g give it.  S makes the
+ * section, with pages and 1 for one with a file; V views it, with first page, number of pages and 1
+ * for shared; then y sync, z resize to pages, q discard its pages from and to, e write one of its
+ * pages, i forget what is clean, E close.
  */
 static const char *const scenarios[] = {
     "c A; m A 0 64 3; w A 0; w A 1; w A 16; f A B; w A 0; w B 1; f B C; w C 16; w B 0; r C 1; "
@@ -88,6 +96,14 @@ static const char *const scenarios[] = {
     "w A 1; "
     "v A 8 4 40; w A 41; v A 0 4 20; w A 20; f A D; v D 20 4 1; w D 2; d B; w C 5; k C 4 3; d A; "
     "w D 41",
+    "S 8 1; c A; V A 0 8 1; V A 16 8 0; r A 0; w A 1; w A 17; w A 18; f A B; w B 18; w B 2; y; r A "
+    "3; w A 1; f B C; r C 19; z 3; w C 1; z 8; w C 3; i; r A 4; q 0 2; r B 0; w B 20; e 5; y; u A "
+    "1 2; p A 16 4 1; p A 16 4 3; w A 19; d B; E; w C 5; r A 7; d A; r C 4",
+    "S 8 0; c A; V A 0 8 1; c B; V B 2 6 1; V B 20 4 0; w A 0; r B 3; w B 2; e 4; r A 4; w B 20; f "
+    "B "
+    "C; w C 21; w C 3; q 0 8; r A 0; w B 2; z 2; w A 1; z 7; i; w A 6; v B 2 2 40; w B 40; n B 20 "
+    "4; "
+    "w B 20; k A 0 2; j A 0 2; r A 0; P A 2 1; f A D; Q; E; d A; w D 6; d B; r C 2; d D",
 };
 #define SCENARIOS ((unsigned)(sizeof scenarios / sizeof scenarios[0]))
 
@@ -112,6 +128,10 @@ static struct inject {
     struct quire_pin pin[PINS];
     struct quire_run run[PINS][RUNS];
     unsigned pinned, unpinned;
+    struct test_file file;
+    struct quire_section *section;
+    bool sections; /* the scenario has one */
+    unsigned char disk[SECTION_SIZE];
     jmp_buf out;
 } J;
 
@@ -373,6 +393,45 @@ static enum quire_status do_pin(const struct step *s)
     return status;
 }
 
+static vaddr_t section_offset(unsigned page)
+{
+    return address_of(page) < SECTION_SIZE ? address_of(page) : SECTION_SIZE;
+}
+
+static enum quire_status do_section(const struct step *s)
+{
+    unsigned char bytes[QUIRE_PAGE_SIZE];
+    vaddr_t at = section_offset(s->a);
+
+    switch (s->kind) {
+    case 'S':
+        test_file_init(&J.file, &J.world, s->b ? J.disk : NULL, SECTION_SIZE);
+        for (unsigned i = 0; i < 8; i++)
+            memset(J.disk + address_of(i), (int)(0x80 + i), QUIRE_PAGE_SIZE);
+        return test_file_open(&J.file, at, &J.section);
+    case 'y': return quire_section_sync(J.section, 0, UINT64_MAX, 0, NULL);
+    case 'z': return quire_section_resize(J.section, at);
+    case 'q': return quire_section_discard(J.section, at, section_offset(s->b) - at);
+    case 'i': (void)quire_section_purge(J.section, 0, UINT64_MAX, true); return QUIRE_OK;
+    case 'e':
+        memset(bytes, (int)J.step, sizeof bytes);
+        return quire_section_write(J.section, at, bytes, sizeof bytes, 0, NULL);
+    default:
+        quire_section_close(J.section);
+        J.section = NULL;
+        return QUIRE_OK;
+    }
+}
+
+static enum quire_status do_view(const struct step *s)
+{
+    vaddr_t at = address_of(s->a);
+
+    return quire_map_view(J.space[s->space], &at, address_of(s->a + s->b) - at,
+                          QUIRE_READ | QUIRE_WRITE, QUIRE_MAP_FIXED | (s->c ? QUIRE_MAP_SHARED : 0),
+                          J.section, 0);
+}
+
 static enum quire_status step_do(const struct step *s)
 {
     vaddr_t at = address_of(s->a);
@@ -399,6 +458,14 @@ static enum quire_status step_do(const struct step *s)
     case 'v': return do_move(s);
     case 'P':
     case 'Q': return do_pin(s);
+    case 'S':
+    case 'y':
+    case 'z':
+    case 'q':
+    case 'i':
+    case 'e':
+    case 'E': return do_section(s);
+    case 'V': return do_view(s);
     default: fail("no step is called %c", s->kind);
     }
 }
@@ -422,10 +489,16 @@ static uint64_t frames_free(void)
 static const unsigned char *page_bytes(unsigned s, unsigned page)
 {
     static const unsigned char zeros[QUIRE_PAGE_SIZE];
+    static unsigned char shown[QUIRE_PAGE_SIZE];
     struct quire_page p;
 
     if (!J.space[s])
         return zeros;
+    if (J.sections) /* a view shows more than its tables hold */
+        return quire_access(J.space[s], address_of(page), shown, sizeof shown,
+                            QUIRE_READ | QUIRE_FORCE, NULL) == QUIRE_OK
+                   ? shown
+                   : zeros;
     quire_page(J.space[s], address_of(page), &p);
     if (p.kind == QUIRE_PAGE_EMPTY || p.kind == QUIRE_PAGE_GUARD)
         return zeros;
@@ -448,6 +521,10 @@ static void compare_end(bool first)
     }
     while (J.taken_count > 0)
         quire_frame_give(J.world.q, J.taken[--J.taken_count]);
+    if (J.section)
+        (void)do_section(&(struct step){.kind = 'E'});
+    if (J.sections && J.file.gone != 1)
+        fail("the section has gone %u times", J.file.gone);
     audit();
     /* The zero page is the one frame that stays. */
     if (frames_free() + 1 != J.frames_added)
@@ -523,7 +600,7 @@ static void step_run(const struct step *s)
     static struct canon before, after;
     uint64_t free_before = frames_free();
     enum quire_status status;
-    bool copy = s->kind == 'W' || s->kind == 'R';
+    bool copy = s->kind == 'W' || s->kind == 'R' || J.sections;
 
     canon_write(&before, J.world.q, J.space, SPACES, CANON_EXACT_VALUES | CANON_NO_HARDWARE);
     status = step_do(s);
@@ -553,7 +630,7 @@ static void step_run(const struct step *s)
     uint32_t free_again = J.least_free = frames_now();
     status = step_do(s);
     least_free_look(NULL, false);
-    if (tight && is_access(s))
+    if (tight && is_access(s) && !J.sections)
         need_check(s, free_before, free_again - J.least_free);
     if (status != QUIRE_OK)
         fail("%s when tried again with memory", quire_status_name(status));
@@ -568,6 +645,7 @@ static void run(uint32_t frames, uint32_t reserve, uint64_t fail_at, bool from_t
     test_world_create(&J.world, &(struct test_options){.frames = FRAMES,
                                                        .max_spaces = SPACES,
                                                        .max_pins = PINS,
+                                                       .max_sections = 1,
                                                        .cpus = SPACES,
                                                        /* A refusal is not helped by another CPU's
                                                           cache. */
@@ -577,6 +655,8 @@ static void run(uint32_t frames, uint32_t reserve, uint64_t fail_at, bool from_t
                                                        .no_frames = true});
     J.world.quiet = true;
     memset(J.space, 0, sizeof J.space);
+    J.section = NULL;
+    J.sections = J.scenario[0] == 'S';
     J.taken_count = J.step = J.refusals = J.done_pages = J.pinned = J.unpinned = 0;
     J.frames_added = frames;
     if (quire_add_frames(J.world.q, J.world.config.first_frame, frames) != QUIRE_OK)
@@ -620,7 +700,7 @@ static void scenario_run(void)
     for (J.n = 1; J.n <= passages; J.n++) {
         J.how = "failure once at passage";
         run_again(FRAMES, 0, J.n, false);
-        if (J.refusals == 0)
+        if (J.refusals == 0 && !J.sections)
             fail("nothing was refused");
         J.how = "failure from passage";
         run_again(FRAMES, 0, J.n, true);
@@ -643,8 +723,8 @@ static void on_signal(int number)
 void inject_run(const struct inject_options *options, struct inject_result *result)
 {
     static char text[TEXT_MAX];
-    static const char *const names[QI_SITE_COUNT] = {"FAULT", "SPACE_ROOT", "SPACE_RECORD", "NODE",
-                                                     "RANGE", "TAKE",       "FORK"};
+    static const char *const names[QI_SITE_COUNT] = {
+        "FAULT", "SPACE_ROOT", "SPACE_RECORD", "NODE", "RANGE", "TAKE", "FORK", "SECTION"};
     jmp_buf panic;
 
     J = (struct inject){.result = result};

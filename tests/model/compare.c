@@ -6,14 +6,41 @@
 
 #include <string.h>
 
+/* What the page may be there, content aside. */
+static bool kind_fits(const struct model_space *m, const struct oracle_region *r, uint64_t number,
+                      enum quire_page_kind kind)
+{
+    bool own =
+        kind == QUIRE_PAGE_PRIVATE || kind == QUIRE_PAGE_SHARED || kind == QUIRE_PAGE_BORROWED;
+
+    if (!r || (r->flags & QUIRE_REGION_RESERVED))
+        return kind == QUIRE_PAGE_EMPTY;
+    if (!r->section)
+        return kind != QUIRE_PAGE_SECTION;
+    if (oracle_owns(m->oracle, number))
+        return own;
+    return kind == QUIRE_PAGE_EMPTY ||
+           (kind == QUIRE_PAGE_SECTION && number + r->shift < section_end(r->section));
+}
+
+/* What the tables allow, of what the region does. */
+static bool rights_fit(const struct oracle_region *r, const struct quire_page *page)
+{
+    bool reserved = r && (r->flags & QUIRE_REGION_RESERVED);
+    uint32_t prot = r && !reserved ? r->prot : 0;
+
+    if (page->kind == QUIRE_PAGE_SECTION && !(r->flags & QUIRE_REGION_SHARED) && page->writable)
+        return false;
+    return (!page->readable || (prot & QUIRE_READ)) && (!page->writable || (prot & QUIRE_WRITE)) &&
+           (!page->executable || (prot & QUIRE_EXEC));
+}
+
 void compare_page(const struct model_space *m, uint64_t number)
 {
     static const unsigned char zeros[QUIRE_PAGE_SIZE];
     const unsigned char *wanted = oracle_bytes(m->oracle, number), *got = zeros;
     vaddr_t address = number << QUIRE_PAGE_SHIFT;
     const struct oracle_region *r = map_find(&m->oracle->map, address);
-    bool reserved = r && (r->flags & QUIRE_REGION_RESERVED);
-    uint32_t prot = r && !reserved ? r->prot : 0;
     struct quire_page page;
 
     quire_page(m->space, address, &page);
@@ -22,17 +49,19 @@ void compare_page(const struct model_space *m, uint64_t number)
              page.kind == QUIRE_PAGE_GUARD ? "not the oracle's" : "gone");
     if (page.kind == QUIRE_PAGE_GUARD)
         return;
+    if (!kind_fits(m, r, number, page.kind))
+        fail("space %u, page %#llx is of kind %u", m->owner, (llu)address, page.kind);
+    if (!rights_fit(r, &page))
+        fail("space %u, page %#llx: the tables allow more than the region", m->owner, (llu)address);
+    /* Nothing cleans a page, and none gets a frame but by a write. */
+    if (page.kind != QUIRE_PAGE_EMPTY && page.kind != QUIRE_PAGE_ZERO &&
+        page.kind != QUIRE_PAGE_SECTION && !page.dirty)
+        fail("space %u, page %#llx: its frame is not dirty", m->owner, (llu)address);
+    if (r && r->section && page.kind == QUIRE_PAGE_EMPTY)
+        return; /* what it will show is what the section holds */
     if (page.kind != QUIRE_PAGE_EMPTY)
         got =
             M.world.frames + ((size_t)(page.pfn - M.world.config.first_frame) << QUIRE_PAGE_SHIFT);
-    if ((!r || reserved) && page.kind != QUIRE_PAGE_EMPTY)
-        fail("space %u has a page at %#llx, where no memory is mapped", m->owner, (llu)address);
-    if ((page.readable && !(prot & QUIRE_READ)) || (page.writable && !(prot & QUIRE_WRITE)) ||
-        (page.executable && !(prot & QUIRE_EXEC)))
-        fail("space %u, page %#llx: the tables allow more than the region", m->owner, (llu)address);
-    /* Nothing cleans a page, and none gets a frame but by a write. */
-    if (page.kind != QUIRE_PAGE_EMPTY && page.kind != QUIRE_PAGE_ZERO && !page.dirty)
-        fail("space %u, page %#llx: its frame is not dirty", m->owner, (llu)address);
     M.result->bytes += QUIRE_PAGE_SIZE;
     if (memcmp(got, wanted, QUIRE_PAGE_SIZE) == 0)
         return;
@@ -44,25 +73,37 @@ void compare_page(const struct model_space *m, uint64_t number)
 }
 
 /* The oracle's next region as a caller is told of it: whether it is charged is not seen. */
-static bool next_region(const struct oracle_map *map, unsigned *i, struct quire_region *out)
+static bool next_region(const struct oracle_map *map, unsigned *i, struct oracle_region *out)
 {
+    *out = (struct oracle_region){0};
     if (*i == map->count)
         return false;
-    const struct oracle_region *r = &map->region[*i];
-    *out = (struct quire_region){r->start, r->end, r->prot, r->flags, r->name};
+    *out = map->region[*i];
     for (++*i; *i < map->count; ++*i) {
-        r = &map->region[*i];
+        const struct oracle_region *r = &map->region[*i];
+
         if (r->start != out->end || r->prot != out->prot || r->flags != out->flags ||
-            r->name != out->name)
+            r->name != out->name || r->section != out->section || r->shift != out->shift)
             break;
         out->end = r->end;
     }
     return true;
 }
 
+/* Of a closed section only that there is one is known. */
+static bool same_view(const struct quire_region *got, const struct oracle_region *wanted)
+{
+    if (!wanted->section)
+        return !got->section && got->offset == 0;
+    const struct quire_section *section = section_shown(wanted)->section;
+    return got->offset == wanted->start + (wanted->shift << QUIRE_PAGE_SHIFT) &&
+           (section ? section == got->section : got->section != NULL);
+}
+
 void compare_regions(const struct model_space *m)
 {
-    struct quire_region got = {0}, wanted;
+    struct quire_region got = {0};
+    struct oracle_region wanted;
     vaddr_t at = 0;
 
     for (unsigned i = 0;;) {
@@ -72,7 +113,8 @@ void compare_regions(const struct model_space *m)
         if (!more && status == QUIRE_NOT_MAPPED)
             return;
         if (!more || status != QUIRE_OK || got.start != wanted.start || got.end != wanted.end ||
-            got.prot != wanted.prot || got.flags != wanted.flags || got.name != wanted.name)
+            got.prot != wanted.prot || got.flags != wanted.flags || got.name != wanted.name ||
+            !same_view(&got, &wanted))
             fail("space %u: the region at or above %#llx is not the oracle's", m->owner, (llu)at);
         at = got.end;
     }
@@ -99,6 +141,7 @@ static void compare_walks(const struct model_space *m)
     quire_space_usage(m->space, 0, M.high, &usage);
     if (usage.pages_private != count[QUIRE_PAGE_PRIVATE] ||
         usage.pages_zero != count[QUIRE_PAGE_ZERO] ||
+        usage.pages_section != count[QUIRE_PAGE_SECTION] ||
         usage.pages_shared != count[QUIRE_PAGE_SHARED] + count[QUIRE_PAGE_BORROWED])
         fail("space %u: its usage is not the sum of its pages", m->owner);
 }
@@ -137,6 +180,7 @@ void compare_all(void)
         if (M.spaces[i].space)
             compare_space(&M.spaces[i]);
     }
+    compare_sections();
 }
 
 void compare_touched(vaddr_t low, uint64_t length)
@@ -166,9 +210,12 @@ static void compare_counts(void)
     for (unsigned i = 0; i < PINS_MAX; i++)
         pages += M.pins[i].live ? M.pins[i].pages : 0;
     /* A page that only pins keep stays promised. */
+    charge += sections_charge();
     if (stats.committed != charge + pins_orphans())
         fail("%llu pages are promised, not %llu and %u", (llu)stats.committed, (llu)charge,
              pins_orphans());
+    if (stats.sections != sections_live())
+        fail("%llu sections, not %u", (llu)stats.sections, sections_live());
     if (M.commit_limit && charge > M.commit_limit)
         fail("%llu pages are promised, with a limit of %llu", (llu)charge, (llu)M.commit_limit);
     if (stats.pins != M.live_pins || stats.pages_pinned != pages)
@@ -201,6 +248,7 @@ static void compare_pins(void)
 void audit(void)
 {
     M.result->audits++;
+    sections_gone();
     if (test_world_findings(&M.world) || M.world.machine->violations)
         fail("audit: %s", M.world.report);
     compare_counts();

@@ -43,6 +43,17 @@ static void judge_memory(uint64_t need, bool urgent)
         fail("no memory, with %llu frames free and a need of at most %llu", (llu)free, (llu)need);
 }
 
+/*
+ * Where both are true, either may be said: what is wrong with a view is found when the new regions
+ * are there, and a guard below a hidden table last.
+ */
+static bool after_memory(enum quire_status wanted)
+{
+    return wanted == QUIRE_OK || wanted == QUIRE_NO_COMMIT || wanted == QUIRE_GUARDED ||
+           wanted == QUIRE_BEYOND_END || wanted == QUIRE_SEALED || wanted == QUIRE_BAD_FLAGS ||
+           wanted == QUIRE_PROTECTED;
+}
+
 bool judge(enum quire_status got, enum quire_status wanted, uint64_t need, bool urgent)
 {
     bool injected = test_failure.failed > 0;
@@ -55,9 +66,12 @@ bool judge(enum quire_status got, enum quire_status wanted, uint64_t need, bool 
             M.result->must_succeed++;
         return got == QUIRE_OK;
     }
-    /* Where both are true, either may be said; and a guard below a hidden table is found last. */
-    if (got == no_memory && need > 0 &&
-        (wanted == QUIRE_OK || wanted == QUIRE_NO_COMMIT || wanted == QUIRE_GUARDED)) {
+    if ((got == QUIRE_IO_ERROR && wanted == QUIRE_OK && M.failed_reads > M.failed_before) ||
+        (got == QUIRE_WOULD_WAIT && wanted == QUIRE_OK && M.no_wait && M.reads)) {
+        M.result->refused++;
+        return false;
+    }
+    if (got == no_memory && need > 0 && after_memory(wanted)) {
         judge_memory(need, urgent);
         return false;
     }
@@ -75,10 +89,11 @@ bool judge(enum quire_status got, enum quire_status wanted, uint64_t need, bool 
 bool judge_copies(const struct model_space *m, enum quire_status got, enum quire_status wanted,
                   uint64_t need)
 {
-    if (got != QUIRE_COPY_LIMIT || (wanted != QUIRE_OK && wanted != QUIRE_GUARDED))
+    if (got != QUIRE_COPY_LIMIT ||
+        (wanted != QUIRE_OK && wanted != QUIRE_GUARDED && wanted != QUIRE_BEYOND_END))
         return judge(got, wanted, need, false);
     M.result->refused++;
-    if (m->copies_limit == UINT64_MAX || m->copies_limit >= m->copies_most + FAULT_FRAMES)
+    if (m->copies_limit == UINT64_MAX || m->copies_limit >= m->copies_most + FAULT_FRAMES + 1)
         fail("QUIRE_COPY_LIMIT, with a limit of %llu and %llu spent", (llu)m->copies_limit,
              (llu)m->copies_most);
     return false;
@@ -144,6 +159,8 @@ static bool need_frames(struct test_world *world, uint32_t frames)
         quire_frame_give(world->q, M.taken[--M.taken_count]);
         return true;
     }
+    if (sections_purge())
+        return true;
     return give_up_space();
 }
 
@@ -193,5 +210,6 @@ void host_begin(void)
     M.world.need_frames = need_frames;
     M.world.need_commit = need_commit;
     M.world.yield = yield;
+    M.world.wait_io = wait_io;
     M.world.config.trace = trace;
 }

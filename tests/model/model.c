@@ -17,6 +17,11 @@
  * back, and the operation starts again.  In half of the worlds another operation is done on another
  * space while one waits or drops what was shared, slice by slice.
  *
+ * Sections.  Most worlds have some: bytes in memory, which views and reads must agree on, and bytes
+ * in a file behind them.  Transfers fail and wait in some worlds, and end in any order; only where
+ * a read has failed may an access.  What is not in memory has to be in the file; what was written
+ * back has to be there after a sync that says so.
+ *
  * After each operation in the micro geometry, and every 64 in the real one: quire_check,
  * soft_check, promises and pins, the regions of the space, and the pages that the operation
  * touched, in all spaces.  Every 16 operations (real: 64) all bytes of all spaces.  At the end all
@@ -115,10 +120,14 @@ static void operation(void)
 
     M.busy = m;
     M.free_when_asked = UINT64_MAX;
-    M.commit_refused = false;
+    M.commit_refused = M.reads = M.no_wait = false;
+    M.failed_before = M.failed_reads;
     test_cpu = below(M.world.machine->cpu_count);
+    sections_settle();
     trim(m);
-    if (m->oracle->map.count == 0 && chance(70))
+    if (M.max_sections > 0 && chance(22))
+        op_section(m);
+    else if (m->oracle->map.count == 0 && chance(70))
         op_map(m);
     else if (n < 24)
         op_access(QUIRE_WRITE);
@@ -149,6 +158,16 @@ static void operation(void)
     M.busy = NULL;
 }
 
+/* What it does must not change what the operation outside has seen of a section already. */
+static void op_within_write(struct model_space *m)
+{
+    for (unsigned i = 0; i < m->oracle->map.count; i++) {
+        if (m->oracle->map.region[i].flags & QUIRE_REGION_SHARED)
+            return;
+    }
+    op_bulk(m, QUIRE_WRITE);
+}
+
 /*
  * An operation while another one waits for memory or lets others run: on another space, and not by
  * a CPU, which may be in the middle of an access.
@@ -159,10 +178,10 @@ void operation_within(void)
     char outside[sizeof M.doing];
     uint64_t free_when_asked = M.free_when_asked;
     uint32_t cpu = test_cpu;
-    bool refused = M.commit_refused;
+    bool refused = M.commit_refused, reads = M.reads;
 
-    if (!m || !M.interferes || !M.busy || M.busy_outside || m == M.busy || m == M.busy_mark ||
-        chance(50))
+    if (!m || !M.interferes || M.alone || !M.busy || M.busy_outside || m == M.busy ||
+        m == M.busy_mark || chance(50))
         return;
     memcpy(outside, M.doing, sizeof outside);
     M.busy_outside = M.busy;
@@ -179,13 +198,14 @@ void operation_within(void)
     case 4: op_bulk(m, QUIRE_READ); break;
     case 5: op_discard(m); break;
     case 6: op_move(m); break;
-    default: op_bulk(m, QUIRE_WRITE);
+    default: op_within_write(m);
     }
     M.result->within++;
     M.busy = M.busy_outside;
     M.busy_outside = NULL;
     M.free_when_asked = free_when_asked;
     M.commit_refused = refused;
+    M.reads = reads;
     test_cpu = cpu;
     memcpy(M.doing, outside, sizeof outside);
 }
@@ -204,6 +224,9 @@ static struct test_options some_options(void)
         .held = MICRO ? 128 : 512,
         .max_pins = chance(80) ? 1 + below(PINS_MAX) : 0,
         .stack_gap = (uint64_t)below(4) << QUIRE_PAGE_SHIFT,
+        .max_sections = chance(80) ? 1 + below(SECTIONS_MAX) : 0,
+        .max_transfers = chance(50) ? 0 : 1 + below(4),
+        .fault_around = chance(50) ? 0 : 1u << below(5),
     };
 
     if (chance(40)) {
@@ -223,6 +246,8 @@ static void world_begin(void)
     M.host_helps = chance(40);
     M.interferes = chance(50);
     M.injecting = chance(40);
+    M.io_failing = chance(40) ? 5 + below(40) : 0;
+    M.io_late = chance(60);
     test_world_create(&M.world, &o);
     host_begin();
     /* Once more, in an arena and frames that are not zeroed: nobody promised that. */
@@ -235,6 +260,7 @@ static void world_begin(void)
     M.high = o.high ? o.high : UINT64_C(1) << QUIRE_ADDRESS_BITS;
     M.max_spaces = o.max_spaces;
     M.max_pins = o.max_pins;
+    M.max_sections = o.max_sections;
     M.reserve = o.reserve;
     M.commit_limit = o.commit_limit;
     M.stack_gap = o.stack_gap;
@@ -254,6 +280,7 @@ static void world_end(void)
         if (M.spaces[i].space)
             space_gone(&M.spaces[i]);
     }
+    sections_end();
     pins_end();
     while (M.taken_count > 0)
         quire_frame_give(M.world.q, M.taken[--M.taken_count]);
@@ -281,6 +308,7 @@ static void world_run(uint64_t ops)
             compare_all();
         M.result->ops++;
     }
+    sections_settle();
     doing("the last comparison");
     audit();
     compare_all();

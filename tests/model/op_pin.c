@@ -68,7 +68,7 @@ unsigned pins_orphans(void)
 
             while (k < count && seen[k] != pin->page[i].pfn)
                 k++;
-            if (!pin->page[i].m && k == count)
+            if (!pin->page[i].m && !pin->page[i].section && k == count)
                 seen[count++] = pin->page[i].pfn;
         }
     }
@@ -84,6 +84,32 @@ unsigned pins_pages(const struct model_space *m)
             count += within(&M.pins[n], i, m, 0, UINT64_MAX);
     }
     return count;
+}
+
+void pins_leave(const struct model_section *s, uint64_t first, uint64_t end)
+{
+    for (unsigned n = 0; M.live_pins > 0 && n < PINS_MAX; n++) {
+        struct model_pin *pin = &M.pins[n];
+
+        for (unsigned i = 0; i < pin->pages; i++) {
+            if (pin->page[i].section == s && first <= pin->page[i].number &&
+                pin->page[i].number < end)
+                pin->page[i].section = NULL;
+        }
+    }
+}
+
+bool pins_hold(const struct model_section *s, uint64_t page)
+{
+    for (unsigned n = 0; M.live_pins > 0 && n < PINS_MAX; n++) {
+        const struct model_pin *pin = &M.pins[n];
+
+        for (unsigned i = 0; pin->live && i < pin->pages; i++) {
+            if (pin->page[i].section == s && pin->page[i].number == page)
+                return true;
+        }
+    }
+    return false;
 }
 
 /* ---- pin and unpin --------------------------------------------------------------------------- */
@@ -110,11 +136,19 @@ static void pin_keep(struct model_pin *pin, struct model_space *m, vaddr_t addre
         for (uint32_t k = 0; k < run->count && n < pin->pages; k++, n++) {
             struct quire_page page;
 
-            pin->page[n].m = m;
-            pin->page[n].number = (address >> QUIRE_PAGE_SHIFT) + n;
+            uint64_t number = (address >> QUIRE_PAGE_SHIFT) + n;
+            const struct oracle_region *r = map_find(&m->oracle->map, number << QUIRE_PAGE_SHIFT);
+            bool shared = (r->flags & QUIRE_REGION_SHARED) != 0;
+
+            pin->page[n].m = shared ? NULL : m;
+            pin->page[n].section = shared ? section_shown(r) : NULL;
+            pin->page[n].number = number + (shared ? r->shift : 0);
             pin->page[n].pfn = run->first + k;
-            quire_page(m->space, pin->page[n].number << QUIRE_PAGE_SHIFT, &page);
-            if (page.kind != QUIRE_PAGE_PRIVATE || page.pfn != pin->page[n].pfn)
+            quire_page(m->space, number << QUIRE_PAGE_SHIFT, &page);
+            /* A view can lose a page meanwhile that the section keeps. */
+            if ((page.kind != (shared ? QUIRE_PAGE_SECTION : QUIRE_PAGE_PRIVATE) ||
+                 page.pfn != pin->page[n].pfn) &&
+                !(shared && page.kind == QUIRE_PAGE_EMPTY))
                 fail("page %u is pinned, and not the space's own", n);
         }
     }
@@ -124,13 +158,27 @@ static void pin_keep(struct model_pin *pin, struct model_space *m, vaddr_t addre
     M.live_pins++;
 }
 
+/* Often in a shared view, whose pages others write back. */
+static vaddr_t some_pin_address(const struct oracle *o, uint32_t kind)
+{
+    unsigned first = o->map.count ? below(o->map.count) : 0;
+
+    for (unsigned i = 0; chance(80) && i < o->map.count; i++) {
+        const struct oracle_region *r = &o->map.region[(first + i) % o->map.count];
+
+        if (r->flags & QUIRE_REGION_SHARED)
+            return r->start;
+    }
+    return some_mapped_address(o, kind);
+}
+
 void op_pin(struct model_space *m)
 {
     struct model_pin *pin = free_pin();
     uint32_t kind = chance(50) ? QUIRE_READ : QUIRE_WRITE;
     uint32_t access = kind | (chance(30) ? QUIRE_NO_WAIT : 0);
     uint32_t capacity = chance(90) ? PIN_PAGES_MAX : below(PIN_PAGES_MAX);
-    vaddr_t address = some_mapped_address(m->oracle, kind) + below(QUIRE_PAGE_SIZE);
+    vaddr_t address = some_pin_address(m->oracle, kind) + below(QUIRE_PAGE_SIZE);
     uint64_t length = 1 + below(chance(70) ? QUIRE_PAGE_SIZE : 4 * QUIRE_PAGE_SIZE);
     vaddr_t last = (address + length - 1) >> QUIRE_PAGE_SHIFT;
     struct reach r;
@@ -156,6 +204,7 @@ void op_pin(struct model_space *m)
     M.no_wait = false;
     reach_settle(&r, m);
     pair_touch(m, address, length);
+    views_written(m, address, length);
     if (done) {
         pin_keep(pin, m, address);
         M.result->pins++;
@@ -214,17 +263,22 @@ void pins_end(void)
 static void device_use(struct model_pin *pin, unsigned i)
 {
     struct model_space *m = pin->page[i].m;
+    struct model_section *s = pin->page[i].section;
     vaddr_t at = pin->page[i].number << QUIRE_PAGE_SHIFT;
     unsigned char *frame = frame_bytes(pin->page[i].pfn);
     uint32_t offset = below(QUIRE_PAGE_SIZE), length = 1 + below(QUIRE_PAGE_SIZE - offset);
 
     if (m && memcmp(frame, oracle_bytes(m->oracle, at >> QUIRE_PAGE_SHIFT), QUIRE_PAGE_SIZE) != 0)
         fail("the device reads what space %u has not written", m->owner);
+    if (s && memcmp(frame, s->oracle.bytes + at, QUIRE_PAGE_SIZE) != 0)
+        fail("the device reads what page %#llx of a section does not hold", (llu)at);
     if (pin->access != QUIRE_WRITE)
         return;
     stamp(m ? m : &M.spaces[0], frame + offset, length);
     if (m)
         oracle_write(m->oracle, at + offset, frame + offset, length);
+    if (s)
+        memcpy(s->oracle.bytes + at + offset, frame + offset, length);
 }
 
 void op_device(void)

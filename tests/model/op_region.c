@@ -16,7 +16,7 @@ uint64_t change_frames(const struct oracle *o)
 }
 
 /* Tables over a range where there are none. */
-static uint64_t tables_over(uint64_t length)
+uint64_t tables_over(uint64_t length)
 {
     uint64_t count = 0;
 
@@ -39,7 +39,7 @@ static enum quire_status whole_status(const struct model_space *m, vaddr_t at, u
 }
 
 /* After the change the space has `map`: is that more than it may be promised? */
-static enum quire_status promise_status(const struct model_space *m, const struct oracle_map *map)
+enum quire_status promise_status(const struct model_space *m, const struct oracle_map *map)
 {
     uint64_t was = map_charge(&m->oracle->map), will = map_charge(map);
 
@@ -59,7 +59,25 @@ static void some_range(const struct model_space *m, vaddr_t *at, uint64_t *lengt
     }
 }
 
-static uint32_t whole_prot(uint32_t prot) { return prot & 6 ? prot | QUIRE_READ : prot; }
+enum quire_status views_status(const struct oracle_map *map, vaddr_t low, vaddr_t high)
+{
+    for (unsigned i = 0; i < map->count; i++) {
+        const struct oracle_region *r = &map->region[i];
+        bool writes = (r->flags & QUIRE_REGION_SHARED) && (r->prot & QUIRE_WRITE);
+
+        if (!r->section || r->end <= low || r->start >= high)
+            continue;
+        if (r->flags & QUIRE_REGION_FORK_WIPE)
+            return QUIRE_BAD_FLAGS;
+        if (writes && (r->flags & QUIRE_REGION_READ_ONLY))
+            return QUIRE_PROTECTED;
+        if (writes && (section_shown(r)->seals & QUIRE_SEAL_WRITE))
+            return QUIRE_SEALED;
+    }
+    return QUIRE_OK;
+}
+
+uint32_t whole_prot(uint32_t prot) { return prot & 6 ? prot | QUIRE_READ : prot; }
 
 /* ---- map and unmap --------------------------------------------------------------------------- */
 
@@ -91,8 +109,8 @@ static uint32_t some_map_flags(void)
 }
 
 /* Where it goes, or why it can not. */
-static enum quire_status map_status(const struct model_space *m, vaddr_t hint, uint64_t length,
-                                    uint32_t flags, vaddr_t *place)
+enum quire_status map_status(const struct model_space *m, vaddr_t hint, uint64_t length,
+                             uint32_t flags, vaddr_t *place)
 {
     const struct oracle_map *map = &m->oracle->map;
     enum quire_status status = range_status(hint, length);
@@ -109,6 +127,15 @@ static enum quire_status map_status(const struct model_space *m, vaddr_t hint, u
     if (status == QUIRE_OK && !taken)
         return QUIRE_OK;
     return map_gap(map, M.low, M.high, length, place) ? QUIRE_OK : QUIRE_NO_ADDRESSES;
+}
+
+void mapped(struct model_space *m, const struct oracle_map *map, vaddr_t place, uint64_t length)
+{
+    oracle_unmap(m->oracle, place, place + length);
+    map_copy(&m->oracle->map, map);
+    pins_lose(m, place, place + length);
+    pair_touch(m, place, length);
+    compare_regions(m);
 }
 
 void op_map(struct model_space *m)
@@ -140,11 +167,7 @@ void op_map(struct model_space *m)
     }
     if (at != place)
         fail("mapped at %#llx, not %#llx", (llu)at, (llu)place);
-    oracle_unmap(m->oracle, place, place + length);
-    map_copy(&m->oracle->map, &map);
-    pins_lose(m, place, place + length);
-    pair_touch(m, place, length);
-    compare_regions(m);
+    mapped(m, &map, place, length);
 }
 
 void op_unmap(struct model_space *m)
@@ -175,7 +198,8 @@ static bool altered(struct model_space *m, enum quire_status got, vaddr_t at, ui
     if (wanted == QUIRE_OK) {
         map_copy(&map, &m->oracle->map);
         map_alter(&map, at, at + length, alter);
-        wanted = promise_status(m, &map);
+        wanted = views_status(&map, at, at + length);
+        wanted = wanted == QUIRE_OK ? promise_status(m, &map) : wanted;
     }
     if (!judge(got, wanted, change_frames(m->oracle), urgent))
         return false;

@@ -185,6 +185,8 @@ static void bad_regions(struct quire_space *s, vaddr_t at, vaddr_t odd, vaddr_t 
     refuse(quire_move(s, at, length, &to, length, 0x80), QUIRE_BAD_FLAGS);
     refuse(quire_move(s, at, 0, &to, length, 0), QUIRE_ZERO_LENGTH);
     refuse(quire_move(s, odd, length, &to, length, 0), QUIRE_MISALIGNED);
+    refuse(quire_map_view(s, &at, length, 1, 0, NULL, 0), QUIRE_BAD_FLAGS);
+    refuse(quire_map(s, &at, length, 1, QUIRE_MAP_SHARED), QUIRE_BAD_FLAGS);
 }
 
 /* An error by name, and nothing changed (the oracle does not change either). */

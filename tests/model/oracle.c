@@ -82,7 +82,7 @@ uint64_t map_charge(const struct oracle_map *map)
 static bool alike(const struct oracle_region *a, const struct oracle_region *b)
 {
     return a->prot == b->prot && a->flags == b->flags && a->name == b->name &&
-           a->charged == b->charged;
+           a->charged == b->charged && a->section == b->section && a->shift == b->shift;
 }
 
 /* The part of `r` within [low, high), after all that is in the list. */
@@ -107,9 +107,9 @@ static void append(struct oracle_map *map, const struct oracle_region *r, vaddr_
 
 static void charge(struct oracle_region *r)
 {
-    bool reserved = (r->flags & QUIRE_REGION_RESERVED) != 0;
+    bool never = (r->flags & (QUIRE_REGION_RESERVED | QUIRE_REGION_SHARED)) != 0;
 
-    r->charged = !reserved && (r->charged || (r->prot & QUIRE_WRITE));
+    r->charged = !never && (r->charged || (r->prot & QUIRE_WRITE));
 }
 
 void map_cut(struct oracle_map *map, vaddr_t low, vaddr_t high)
@@ -173,6 +173,7 @@ void map_move(struct oracle_map *map, vaddr_t from, uint64_t old, vaddr_t to, ui
 
         r.start += to - from;
         r.end += to - from;
+        r.shift -= r.section ? (to >> QUIRE_PAGE_SHIFT) - (from >> QUIRE_PAGE_SHIFT) : 0;
         if (i + 1 == moved.count)
             r.end = to + length;
         map_put(map, r);
@@ -240,15 +241,29 @@ void ranges_add(struct oracle_ranges *set, vaddr_t low, vaddr_t high)
 
 /* ---- pages ----------------------------------------------------------------------------------- */
 
+static const struct oracle_page *owned(const struct oracle *o, uint64_t number)
+{
+    for (unsigned i = 0; i < o->page_count; i++) {
+        if (o->page[i].number == number)
+            return &o->page[i];
+    }
+    return NULL;
+}
+
+bool oracle_owns(const struct oracle *o, uint64_t number) { return owned(o, number) != NULL; }
+
 const unsigned char *oracle_bytes(const struct oracle *o, uint64_t number)
 {
     static const unsigned char zeros[QUIRE_PAGE_SIZE];
+    const struct oracle_page *page = owned(o, number);
+    const struct oracle_region *r = map_find(&o->map, number << QUIRE_PAGE_SHIFT);
 
-    for (unsigned i = 0; i < o->page_count; i++) {
-        if (o->page[i].number == number)
-            return o->page[i].bytes;
-    }
-    return zeros;
+    if (page)
+        return page->bytes;
+    if (!r || !r->section || (r->flags & QUIRE_REGION_RESERVED) ||
+        number + r->shift >= section_end(r->section))
+        return zeros;
+    return r->section->bytes + ((number + r->shift) << QUIRE_PAGE_SHIFT);
 }
 
 unsigned char *oracle_touch(struct oracle *o, uint64_t number)
@@ -259,10 +274,21 @@ unsigned char *oracle_touch(struct oracle *o, uint64_t number)
     }
     if (o->page_count == ORACLE_PAGES_MAX)
         abort();
-    struct oracle_page *page = &o->page[o->page_count++];
+    struct oracle_page *page = &o->page[o->page_count];
     page->number = number;
-    memset(page->bytes, 0, sizeof page->bytes);
+    memcpy(page->bytes, oracle_bytes(o, number), sizeof page->bytes);
+    o->page_count++;
     return page->bytes;
+}
+
+/* Where the bytes of a page are stored: in the section, or in a page of the space's own. */
+static unsigned char *stored(struct oracle *o, uint64_t number)
+{
+    const struct oracle_region *r = map_find(&o->map, number << QUIRE_PAGE_SHIFT);
+
+    if (r && (r->flags & QUIRE_REGION_SHARED))
+        return r->section->bytes + ((number + r->shift) << QUIRE_PAGE_SHIFT);
+    return oracle_touch(o, number);
 }
 
 void oracle_write(struct oracle *o, vaddr_t address, const unsigned char *from, uint64_t length)
@@ -272,7 +298,7 @@ void oracle_write(struct oracle *o, vaddr_t address, const unsigned char *from, 
         uint32_t offset = (uint32_t)(at & (QUIRE_PAGE_SIZE - 1));
         uint64_t n = smaller(QUIRE_PAGE_SIZE - offset, length - done);
 
-        memcpy(oracle_touch(o, at >> QUIRE_PAGE_SHIFT) + offset, from + done, n);
+        memcpy(stored(o, at >> QUIRE_PAGE_SHIFT) + offset, from + done, n);
         done += n;
     }
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a space is, without tables: a list of regions, the bytes of the pages that were written, and
- * the ranges that are guards.
+ * What a space is, without tables: a list of regions, the bytes of the pages that are its own, and
+ * the ranges that are guards; and what a section is: bytes.
  *
- * A page that is not in the list of pages reads as zeros.  Fork is a copy of everything.  Nothing
+ * A page that is not in the list of pages reads as zeros, or, in a view, as what the section holds
+ * now; a page of a shared view is never in the list.  Fork is a copy of everything.  Nothing
  * here shares code or ideas with the manager, and everything is linear and plain.
  */
 #ifndef TESTS_MODEL_ORACLE_H
@@ -15,6 +16,13 @@ enum {
     ORACLE_REGIONS_MAX = 96,
     ORACLE_PAGES_MAX = 144,
     ORACLE_RANGES_MAX = 64,
+    ORACLE_SECTION_PAGES = 24,
+};
+
+/* What lies beyond `size` in its page is what views have written there. */
+struct oracle_section {
+    uint64_t size;
+    unsigned char bytes[ORACLE_SECTION_PAGES * QUIRE_PAGE_SIZE];
 };
 
 struct oracle_region {
@@ -22,6 +30,8 @@ struct oracle_region {
     uint32_t prot, flags; /* QUIRE_REGION_ */
     uint64_t name;
     bool charged; /* was writable and committed at some time: its pages are promised */
+    struct oracle_section *section; /* of a view */
+    uint64_t shift;                 /* its page minus the number of the page that shows it */
 };
 
 /* Regions are in order and disjoint; neighbours that touch differ in something. */
@@ -89,7 +99,14 @@ void ranges_remove(struct oracle_ranges *set, vaddr_t low, vaddr_t high);
 
 /* ---- pages --------------------------------------------------------------------------------- */
 
-/* The bytes of a page; zeros if it was never written. */
+/* The first `end` pages of a section hold bytes. */
+static inline uint64_t section_end(const struct oracle_section *s)
+{
+    return (s->size + QUIRE_PAGE_SIZE - 1) >> QUIRE_PAGE_SHIFT;
+}
+/* Is the page one that is in the list? */
+bool oracle_owns(const struct oracle *o, uint64_t number);
+/* The bytes of a page; zeros if there are none. */
 const unsigned char *oracle_bytes(const struct oracle *o, uint64_t number);
 /* The page, made if need be; there has to be room. */
 unsigned char *oracle_touch(struct oracle *o, uint64_t number);

@@ -12,13 +12,15 @@
  *   op_pin.c        pins, and the device that uses them
  *   op_space.c      fork, create, destroy, limits, frames, bad arguments
  *   op_look.c       differences and attribution
+ *   op_section.c    sections: open, view, read, write, sync, resize, discard, purge, seal, close
+ *   section.c       what a section and its file hold, and what is left of it
  */
 #ifndef TESTS_MODEL_STATE_H
 #define TESTS_MODEL_STATE_H
 
 #include "model.h"
 #include "oracle.h"
-#include "world.h"
+#include "pager.h"
 
 #include <setjmp.h>
 
@@ -33,6 +35,8 @@ enum {
     TAKEN_MAX = 32,
     PINS_MAX = 12,
     PIN_PAGES_MAX = 6,
+    SECTIONS_MAX = 4,
+    HEARERS = 2,
     BULK_MAX = 5 * QUIRE_PAGE_SIZE,
     AUDIT_EVERY = MICRO ? 1 : 64,
     SWEEP_EVERY = MICRO ? 16 : 64,
@@ -53,6 +57,17 @@ struct model_space {
     struct oracle_ranges touched;
 };
 
+struct model_section {
+    bool live;                     /* there is a handle, or a view, or a transfer */
+    struct quire_section *section; /* null: the handle is closed */
+    struct oracle_section oracle;
+    struct test_file file; /* without bytes: shared memory */
+    unsigned char disk[ORACLE_SECTION_PAGES * QUIRE_PAGE_SIZE];
+    bool changed[ORACLE_SECTION_PAGES]; /* pages that may count as changed */
+    uint32_t seals;
+    uint64_t heard[HEARERS]; /* what each caller of sync remembers */
+};
+
 struct model_pin {
     bool live;
     uint32_t access;
@@ -60,8 +75,9 @@ struct model_pin {
     struct quire_run runs[PIN_PAGES_MAX];
     unsigned pages;
     struct {
-        struct model_space *m; /* null: the page was unmapped since */
-        uint64_t number;
+        struct model_space *m;         /* whose own page it is; null: not, or unmapped since */
+        struct model_section *section; /* whose page it is; the same */
+        uint64_t number;               /* of the page in that space or section */
         pfn_t pfn;
     } page[PIN_PAGES_MAX];
 };
@@ -74,7 +90,16 @@ struct model {
     struct model_space spaces[SPACES_MAX];
     struct model_pin pins[PINS_MAX];
     struct quire_pin stale; /* a handle that is dead, if stale.runs is not null */
-    unsigned live, max_spaces, live_pins, max_pins;
+    struct model_section sections[SECTIONS_MAX];
+    unsigned live, max_spaces, live_pins, max_pins, max_sections;
+    /* Reads that failed, ever and before this operation; and may it meet pages that are to be read?
+     */
+    uint64_t failed_reads, failed_before;
+    uint64_t purges; /* by the host */
+    bool reads;
+    bool alone; /* no operation within this one, which holds up those on the same section */
+    uint32_t io_failing; /* percent of transfers */
+    bool io_late;
     uint32_t owners;
     uint64_t pairs;
     vaddr_t low, high;
@@ -116,6 +141,8 @@ struct model_space *model_of(const struct quire_space *space);
 
 /* Every frame that one fault can take: a copy of each table, a side frame, and the page. */
 enum { FAULT_FRAMES = QUIRE_LEVELS + 2 };
+/* And what a page of a section can take beyond that: its tables, and a side frame. */
+enum { VIEW_FRAMES = QUIRE_LEVELS + 2 };
 
 /*
  * What a change of regions can take: the nodes of the new tree (all of them at worst, and some on
@@ -148,7 +175,46 @@ void compare_touched(vaddr_t low, uint64_t length);
 /* quire_check, soft_check, and the counts that the oracle knows. */
 void audit(void);
 
+/* ---- sections: section.c ------------------------------------------------------------------- */
+
+/* Of a view; null: private memory. */
+struct model_section *section_shown(const struct oracle_region *r);
+/* Is there a view of it? */
+bool section_viewed(const struct model_section *s);
+/* Its page is in memory, which a closed section does not say. */
+bool section_has(const struct model_section *s, uint64_t page);
+bool section_paged(const struct model_section *s);
+/* Pages that are promised to all of them; and how many there are. */
+uint64_t sections_charge(void);
+unsigned sections_live(void);
+/* A page that left memory forgets what lay beyond the end of the section. */
+void sections_settle(void);
+/* Those without handle and views have gone; and are those that must? */
+void sections_gone(void);
+void compare_sections(void);
+/* After a write, or a pin: pages of private views that are the space's own now, and those of shared
+ * ones that may count as changed. */
+void views_written(struct model_space *m, vaddr_t low, uint64_t length);
+/* End a transfer that waits; false: none does. */
+bool transfer_end(void);
+/* The host's: wait for one. */
+void wait_io(struct test_world *world, struct quire_section *section);
+/* What can be freed of clean pages. */
+bool sections_purge(void);
+void sections_end(void);
+
 /* ---- operations ---------------------------------------------------------------------------- */
+
+/* What regions of [low, high) forbid that views may be. */
+enum quire_status views_status(const struct oracle_map *map, vaddr_t low, vaddr_t high);
+enum quire_status map_status(const struct model_space *m, vaddr_t hint, uint64_t length,
+                             uint32_t flags, vaddr_t *place);
+enum quire_status promise_status(const struct model_space *m, const struct oracle_map *map);
+uint64_t tables_over(uint64_t length);
+uint32_t whole_prot(uint32_t prot);
+/* What was mapped at `place` is now `map`'s. */
+void mapped(struct model_space *m, const struct oracle_map *map, vaddr_t place, uint64_t length);
+void op_section(struct model_space *m);
 
 /* One that another made room for, on another space. */
 void operation_within(void);
@@ -184,6 +250,10 @@ void pins_touch(struct model_space *m);
 void pins_end(void);
 /* Frames that only pins keep. */
 unsigned pins_orphans(void);
+/* The pinned pages [first, end) of a section leave it. */
+void pins_leave(const struct model_section *s, uint64_t first, uint64_t end);
+/* Is the page of the section pinned? */
+bool pins_hold(const struct model_section *s, uint64_t page);
 /* Pinned pages of a space, once for each pin. */
 unsigned pins_pages(const struct model_space *m);
 

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { BLOCK_MAX = 1 << 20, LINE = 64 };
+enum { BLOCK_MAX = 1 << 20, LINE = 64, PIECE = 8 /* lines that are compared at once */ };
 #define BLOCK_ADDRESS ((void *)(UINT64_C(1) << 40))
 
 static unsigned char *block, *frames, *stacks;
@@ -86,6 +86,11 @@ bool world_in_frames(const void *address)
 {
     const unsigned char *at = address;
     return at >= frames && at < stacks;
+}
+
+size_t world_frame_word(const void *address)
+{
+    return (size_t)((const unsigned char *)address - frames) / 8;
 }
 
 unsigned cpu_index(const struct cpu *cpu) { return (unsigned)(cpu - sim.world->cpu); }
@@ -182,11 +187,52 @@ static uint64_t hash_bytes(const void *bytes, size_t n, uint64_t seed)
     return mix(h[0] ^ secrets[0], h[1]) ^ mix(h[2] ^ secrets[1], h[3] ^ secrets[2]);
 }
 
+/*
+ * Of the block below the stacks the hash is the sum of the hashes of its lines, and from one moment
+ * to the next few lines change: what was hashed last is kept, and compared.
+ */
+static struct {
+    size_t lines;
+    uint64_t sum, of_line[BLOCK_MAX / LINE];
+    _Alignas(LINE) unsigned char content[BLOCK_MAX];
+} hashed;
+
+static void hash_line(size_t i)
+{
+    const unsigned char *now = block + i * LINE;
+    if (!memcmp(now, hashed.content + i * LINE, LINE))
+        return;
+    hashed.sum -= hashed.of_line[i];
+    hashed.of_line[i] = hash_bytes(now, LINE, i);
+    hashed.sum += hashed.of_line[i];
+    memcpy(hashed.content + i * LINE, now, LINE);
+}
+
+static uint64_t hash_lines(size_t first, size_t end)
+{
+    size_t at = first;
+    if (hashed.lines != end) {
+        /* Another size: as if every line had been zero. */
+        memset(&hashed, 0, sizeof hashed);
+        hashed.lines = end;
+        for (size_t i = first; i < end; i++) {
+            hashed.of_line[i] = hash_bytes(hashed.content, LINE, i);
+            hashed.sum += hashed.of_line[i];
+        }
+    }
+    for (; at + PIECE <= end; at += PIECE)
+        if (memcmp(block + at * LINE, hashed.content + at * LINE, (size_t)PIECE * LINE))
+            for (size_t i = at; i < at + PIECE; i++)
+                hash_line(i);
+    for (; at < end; at++)
+        hash_line(at);
+    return hashed.sum;
+}
+
 uint64_t world_hash(void)
 {
     const struct world *w = sim.world;
-    size_t skip = offsetof(struct world, from_here);
-    uint64_t h = hash_bytes(block + skip, world_size() - skip, 0);
+    uint64_t h = hash_lines(offsetof(struct world, from_here) / LINE, world_size() / LINE);
     for (unsigned i = 0; i < w->cpu_count; i++) {
         size_t live = stack_live(&w->cpu[i]);
         h = hash_bytes(stack_top(&w->cpu[i]) - live, live, h);

@@ -11,6 +11,11 @@
  * next gets the lowest.  A bug that needs d decisions is found with probability 1/(n k^(d-1)) in a
  * run of k points.
  *
+ * In half of the PCT runs only those points count where a CPU is about to change something that
+ * others see: they are few, so what needs several changes of priority right there is found sooner.
+ *
+ * Aimed programs are those in which a bug of a known shape can show, see aimed[].
+ *
  * A program is made, and run with many schedules from one snapshot.  One run in a thousand is
  * done twice, and must end in the same state.  Ends that were judged before are not judged again.
  */
@@ -21,7 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RUNS_OF_PROGRAM = 100, SEEN = 1 << 16, TWICE_EVERY = 1000 };
+enum { RUNS_OF_PROGRAM = 100, AIMED_EVERY = 8, SEEN = 1 << 16, TWICE_EVERY = 1000 };
 
 /* ---- programs at random -------------------------------------------------------------------- */
 
@@ -32,6 +37,44 @@ static unsigned random_slot(uint64_t *rng, const struct start *start)
         slot = random_below(rng, start->spaces);
     while (start->left[slot]);
     return slot;
+}
+
+/*
+ * Programs for what three have to do at the right moments.
+ *
+ *   two calls of one space copy the same table, and its last other user leaves meanwhile
+ *   a call looks at a table or page that two others together free, and use again
+ *   a page is read while its sharers become one, who writes it in place
+ *   two calls replace the root, or use the new one, while a third still runs the old one
+ *   the last two borrowers of a page, and its lender
+ */
+static const char *const aimed[] = {
+    "start=pathfew A:w0 A:w1 A:exitB",     "start=pathown A:w0 A:w1 A:exitB",
+    "start=rootown A:w0 A:w1 A:exitB",     "start=forked A:w0 A:w1 A:exitB",
+    "start=forked A:w1 A:w1 A:exitB,w16",  "start=forked A:w0 A:w0 B:w0,w16",
+    "start=pathown A:r0 A:w0 A:exitB,w16", "start=forked A:R0 A:w0 B:w0",
+    "start=pathown A:R0 A:w0 B:w0",        "start=forked A:w0 A:w1 A:r1",
+    "start=rootown A:w0 A:w4 A:r4",        "start=twice A:w0 B:w0 C:w0",
+    "start=lines A:w0 B:w0 A:exitC",       "start=grandchild A:w0 A:exitB C:w0",
+};
+enum { AIMED = sizeof aimed / sizeof aimed[0] };
+
+static void random_mode(uint64_t *rng, struct program *p)
+{
+    p->mode.tso = random_below(rng, 2);
+    p->mode.depth = (uint8_t)(2 + random_below(rng, 3));
+    p->mode.eager = random_below(rng, 2);
+    p->mode.masked = random_below(rng, 4) == 0;
+    p->mode.stocked = random_below(rng, 2);
+}
+
+static void aimed_program(uint64_t *rng, struct program *p)
+{
+    do
+        if (!program_parse(p, aimed[random_below(rng, AIMED)]))
+            abort();
+    while (!program_valid(p));
+    random_mode(rng, p);
 }
 
 /* More often two CPUs than four, and one operation than three. */
@@ -50,11 +93,7 @@ static void random_program(uint64_t *rng, struct program *p)
                 p->op[c][i] = (uint8_t)random_below(rng, op_count);
         }
     } while (!program_valid(p));
-    p->mode.tso = random_below(rng, 2);
-    p->mode.depth = (uint8_t)(2 + random_below(rng, 3));
-    p->mode.eager = random_below(rng, 2);
-    p->mode.masked = random_below(rng, 4) == 0;
-    p->mode.stocked = random_below(rng, 2);
+    random_mode(rng, p);
 }
 
 /* ---- one run ------------------------------------------------------------------------------- */
@@ -63,7 +102,7 @@ struct batch {
     struct exploration *e;
     uint64_t rng;
     bool pct;
-    unsigned length; /* points of the last run */
+    unsigned length[2]; /* points of the last run, by sim.coarse */
     struct program program;
     unsigned char *begin; /* snapshot */
     uint64_t *seen;       /* hashes of ends that were judged */
@@ -108,7 +147,7 @@ static void pct_begin(struct pct *pct, struct batch *b)
         for (unsigned c = 0; c < CPUS_MAX; c++)
             pct->priority[k][c] = (int)(random_next(&b->rng) >> 40);
     for (unsigned i = 0; i < pct->change_count; i++)
-        pct->changes[i] = random_below(&b->rng, b->length + 1);
+        pct->changes[i] = random_below(&b->rng, b->length[sim.coarse] + 1);
 }
 
 static int *pct_priority(struct pct *pct, const struct decision *d)
@@ -130,6 +169,7 @@ static void run_pct(struct batch *b)
     struct decision options[OPTIONS_MAX];
     struct pct pct;
     unsigned count, stride = strides[random_below(&b->rng, STRIDES)];
+    sim.coarse = random_below(&b->rng, 2);
     pct_begin(&pct, b);
     while ((count = run_options(options)) > 0) {
         struct decision *best = &options[0];
@@ -142,18 +182,19 @@ static void run_pct(struct batch *b)
         if (best->kind == DECIDE_RUN)
             best->n = (uint16_t)(until > 0 ? until : 1);
         run_apply(best);
-        pct.step += best->kind == DECIDE_RUN && sim.passed > 0 ? sim.passed : 1;
+        pct.step += best->kind == DECIDE_RUN && sim.spent > 0 ? sim.spent : 1;
         /* Who waits lets everybody else go first. */
         if (sim.world->cpu[best->cpu].state == CPU_WAITS)
             pct.priority[DECIDE_RUN][best->cpu] = -(int)++pct.lowest;
     }
-    b->length = pct.step;
+    b->length[sim.coarse] = pct.step;
 }
 
 static void run_begin(struct batch *b)
 {
     world_restore(b->begin);
     sim.changed = true;
+    sim.coarse = false;
     trace.count = trace.points = 0;
 }
 
@@ -213,7 +254,7 @@ static bool batch(struct batch *b, unsigned runs)
     trace.count = trace.points = 0;
     if (!run_guarded(batch_begin, b))
         return false;
-    b->length = 100;
+    b->length[0] = b->length[1] = 100;
     for (unsigned i = 0; i < runs; i++)
         if (!run_guarded(run_once, b) || !run_end(b))
             return false;
@@ -250,7 +291,12 @@ static bool explore(struct exploration *e, struct program *failed, bool pct)
     bool good = true;
     while (good && seconds_now() - begin < e->seconds &&
            (e->schedules == 0 || e->runs < e->schedules)) {
-        random_program(&b->rng, &b->program);
+        if (e->program)
+            b->program = *e->program;
+        else if (e->aimed || random_below(&b->rng, AIMED_EVERY) == 0)
+            aimed_program(&b->rng, &b->program);
+        else
+            random_program(&b->rng, &b->program);
         good = batch(b, RUNS_OF_PROGRAM);
         e->programs++;
     }
@@ -277,6 +323,7 @@ struct given {
 static void run_given(void *context)
 {
     const struct given *g = context;
+    sim.coarse = false;
     program_begin(g->program);
     for (unsigned i = 0; i < g->count; i++) {
         struct decision d = g->decisions[i];

@@ -68,16 +68,43 @@ void cpu_leave(struct cpu *cpu, enum cpu_state state)
     context_switch(&cpu->sp, sim.explorer);
 }
 
+/* What the CPU may hold is decided, or was looked at, by this step. */
+static void tlb_touched(unsigned cpu)
+{
+    sim.changed = true;
+    sim.refill |= (uint8_t)(1u << cpu);
+    if (sim.tracking)
+        step_note_object(OBJECT_TLB, cpu, true);
+}
+
+static bool watches(const struct cpu *cpu, size_t word)
+{
+    return cpu->watched[word / 64] >> word % 64 & 1;
+}
+
+static bool same_word(const void *a, const void *b)
+{
+    return ((uintptr_t)a ^ (uintptr_t)b) < 8 && !(((uintptr_t)a ^ (uintptr_t)b) & ~(uintptr_t)7);
+}
+
 /* A store of `cpu` can be seen by all. */
 static void stored(struct cpu *cpu, const void *address)
 {
     struct world *w = sim.world;
+    if (sim.tracking)
+        step_note(address, true);
     for (unsigned i = 0; i < w->cpu_count; i++) {
-        w->cpu[i].tried_again = false;
-        if (&w->cpu[i] != cpu)
-            w->cpu[i].woken = true;
+        struct cpu *other = &w->cpu[i];
+        other->tried_again = false;
+        if (other != cpu && (!other->key || same_word(other->key, address)))
+            other->woken = true;
     }
-    sim.changed = sim.changed || world_in_frames(address);
+    if (!world_in_frames(address))
+        return;
+    sim.changed = true;
+    for (unsigned i = 0; i < w->cpu_count; i++)
+        if (watches(&w->cpu[i], world_frame_word(address)))
+            tlb_touched(i);
 }
 
 /* The atomic operation that was under way is over. */
@@ -91,12 +118,37 @@ static void settle(struct cpu *cpu)
         stored(cpu, at);
 }
 
-/* Nothing more to do before somebody else has stored something. */
-static void cpu_wait(struct cpu *cpu)
+/*
+ * Nothing more to do before somebody else has stored something.  While every schedule is explored
+ * that is a store to the word which the library names, if it is one that says by itself whether
+ * there is reason to wait: to look sooner would change nothing.
+ */
+static const void *key_of(const void *key)
+{
+    const struct world *w = sim.world;
+    if (!sim.tracking)
+        return NULL;
+    for (unsigned i = 0; i < SLOTS; i++)
+        if (w->space[i] && key == (const void *)&w->space[i]->root)
+            return NULL;
+    return key;
+}
+
+static bool key_is_free(const void *key)
+{
+    if (!key)
+        return false;
+    return world_in_frames(key) ? !(*(const entry_t *)key & ENTRY_BUSY)
+                                : *(const uint32_t *)key == 0;
+}
+
+static void cpu_wait(struct cpu *cpu, const void *key)
 {
     settle(cpu);
-    cpu->woken = false;
+    cpu->key = key_of(key);
+    cpu->woken = key_is_free(cpu->key);
     cpu_leave(cpu, CPU_WAITS);
+    cpu->key = NULL;
 }
 
 /* A point that others can tell from the next. */
@@ -104,8 +156,13 @@ static void point_seen(struct cpu *cpu)
 {
     settle(cpu);
     sim.passed++;
-    if (--sim.budget > 0)
+    sim.spent++;
+    if (--sim.budget > 0) {
+        sim.stepped = sim.stepwise;
+        if (sim.stepped)
+            context_switch(&cpu->sp, sim.explorer);
         return;
+    }
     sim.gave_way = true;
     cpu_leave(cpu, CPU_RUNS);
 }
@@ -120,7 +177,7 @@ static void point(struct cpu *cpu, const void *address, enum access access, unsi
     bool write = access != ACCESS_LOAD;
     if (sim.counter)
         sim.counter(address, access, size);
-    if (seen_by_others(cpu, address, write)) {
+    if (seen_by_others(cpu, address, write) && (write || !sim.coarse)) {
         point_seen(cpu);
     } else {
         settle(cpu);
@@ -201,8 +258,11 @@ static void made_visible(struct cpu *cpu)
     memmove(&cpu->store[0], &cpu->store[1], cpu->store_count * sizeof b);
     memset(&cpu->store[cpu->store_count], 0, sizeof b);
     sim.world->history.drained[cpu_index(cpu)]++;
-    if (cpu->store_count == 0)
+    if (cpu->store_count == 0 && cpu->ops_seen != cpu->ops_ended) {
         cpu->ops_seen = cpu->ops_ended;
+        if (sim.tracking)
+            step_note_object(OBJECT_ENDS, cpu_index(cpu), true);
+    }
     if (!b.local)
         stored(cpu, b.at);
 }
@@ -283,6 +343,8 @@ uint64_t qi_test_load(const void *address, unsigned size)
         return word_read(address, size);
     point(cpu, address, ACCESS_LOAD, size);
     uint64_t value = word_read(address, size);
+    if (sim.tracking)
+        step_note(address, false);
     note(cpu, "loads", address, value);
     return value;
 }
@@ -299,25 +361,46 @@ void qi_test_store(void *address, uint64_t value, unsigned size)
     cpu_store(cpu, address, value, size, !seen_by_others(cpu, address, true));
 }
 
-void qi_test_touch(const void *address, bool write)
+/* An atomic operation follows: what it changes is seen at the next point. */
+static void changing(struct cpu *cpu, const void *address)
+{
+    machine_drain_all(cpu);
+    cpu->changing = (uint64_t *)((uintptr_t)address & ~(uintptr_t)7);
+    cpu->changing_from = *cpu->changing;
+}
+
+void qi_test_touch(const void *address)
 {
     struct cpu *cpu = sim.cpu;
     if (!cpu)
         return;
-    /* A pass over a table touches all of it. */
-    if (sim.tracking && world_in_frames(address)) {
-        const char *table = (const char *)((uintptr_t)address & ~(uintptr_t)(QUIRE_PAGE_SIZE - 1));
-        for (unsigned i = 0; i < QUIRE_PAGE_SIZE; i += 8)
-            share_access(table + i, write, cpu_index(cpu));
-    }
+    point(cpu, address, ACCESS_CHANGE, 0);
+    note(cpu, "changes", address, word_read(address, 4));
+    if (sim.tracking)
+        step_note(address, false);
+    changing(cpu, address);
+}
+
+void qi_test_touch_all(const void *address, bool write)
+{
+    struct cpu *cpu = sim.cpu;
+    const char *at = address;
+    if (!cpu)
+        return;
+    for (unsigned i = 0; sim.tracking && i < QUIRE_PAGE_SIZE; i += 8)
+        share_access(at + i, write, cpu_index(cpu));
     point(cpu, address, write ? ACCESS_CHANGE : ACCESS_LOAD, 0);
-    machine_drain_all(cpu);
-    note(cpu, write ? "changes" : "passes", address, word_read(address, 4));
+    note(cpu, write ? "writes all of" : "passes", address, word_read(address, 4));
+    for (unsigned i = 0; sim.tracking && i < QUIRE_PAGE_SIZE; i += 8)
+        step_note(at + i, write);
     if (!write)
         return;
-    cpu->changing = (uint64_t *)((uintptr_t)address & ~(uintptr_t)7);
-    cpu->changing_from = *cpu->changing;
-    sim.changed = sim.changed || world_in_frames(address);
+    changing(cpu, address);
+    sim.changed = true;
+    for (unsigned i = 0; i < sim.world->cpu_count; i++)
+        for (unsigned n = 0; n < QUIRE_PAGE_SIZE; n += 8)
+            if (watches(&sim.world->cpu[i], world_frame_word(at + n)))
+                tlb_touched(i);
 }
 
 /* ---- host.h -------------------------------------------------------------------------------- */
@@ -355,7 +438,13 @@ void host_wait(void *host, const void *key)
     struct cpu *cpu = sim.cpu;
     if (!cpu)
         fail("a word is held by nobody", world_offset(key));
-    cpu_wait(cpu);
+    cpu_wait(cpu, key);
+}
+
+void host_wait_io(void *host, struct quire_section *section)
+{
+    (void)section;
+    host_wait(host, sim.cpu);
 }
 
 void host_report(void *host, const char *line)
@@ -499,8 +588,13 @@ void machine_forget(struct cpu *cpu)
 /* One step of a walk for whatever reason, and hold what it finds. */
 static void fill_step(struct cpu *cpu, struct walk walk, unsigned page)
 {
-    if (sim.tracking)
-        share_access(walk_slot(&walk, page), false, WALKER);
+    const entry_t *slot = walk_slot(&walk, page);
+    size_t word = world_frame_word(slot);
+    cpu->watched[word / 64] |= UINT64_C(1) << word % 64;
+    if (sim.tracking) {
+        share_access(slot, false, WALKER);
+        step_note(slot, false);
+    }
     if (!walk_step(&walk, page))
         return;
     if (walk.level == 0 && !walk_mark(cpu, &walk, ENTRY_ACCESSED))
@@ -521,12 +615,28 @@ void machine_fill(struct cpu *cpu, unsigned page)
     }
 }
 
+static void fill_cpu(struct cpu *cpu)
+{
+    memset(cpu->watched, 0, sizeof cpu->watched);
+    for (unsigned p = 0; p < TOUCHED; p++)
+        machine_fill(cpu, touched[p]);
+}
+
 void machine_fill_all(void)
 {
-    struct world *w = sim.world;
-    for (unsigned i = 0; i < w->cpu_count; i++)
-        for (unsigned p = 0; p < TOUCHED; p++)
-            machine_fill(&w->cpu[i], touched[p]);
+    for (unsigned i = 0; i < sim.world->cpu_count; i++)
+        fill_cpu(&sim.world->cpu[i]);
+    sim.refill = 0;
+}
+
+/* To fill may set accessed bits, which others watch. */
+void machine_refill(void)
+{
+    while (sim.refill) {
+        unsigned cpu = (unsigned)__builtin_ctz(sim.refill);
+        sim.refill &= (uint8_t)(sim.refill - 1);
+        fill_cpu(&sim.world->cpu[cpu]);
+    }
 }
 
 /* ---- flushes ------------------------------------------------------------------------------- */
@@ -547,6 +657,7 @@ static void flush_take(struct cpu *cpu, const struct flush *flush)
 {
     if (cpu->space != flush->space)
         return;
+    tlb_touched(cpu_index(cpu));
     for (unsigned i = 0; i < cpu->held_count;) {
         const struct held *h = &cpu->held[i];
         unsigned last = h->page + (1u << h->level * QUIRE_TABLE_SHIFT) - 1;
@@ -572,6 +683,8 @@ void machine_interrupt(struct cpu *cpu)
 {
     struct world *w = sim.world;
     machine_drain_all(cpu);
+    if (sim.tracking)
+        step_note_object(OBJECT_REQUESTS, cpu_index(cpu), true);
     for (unsigned from = 0; from < w->cpu_count; from++) {
         if (!(cpu->pending >> from & 1))
             continue;
@@ -597,7 +710,10 @@ static void flush_everywhere(const struct flush *flush)
     flush_take(me, flush);
     for (unsigned i = 0; i < w->cpu_count; i++) {
         struct cpu *other = &w->cpu[i];
-        if (other == me || other->space != flush->space)
+        bool asked = other != me && other->space == flush->space;
+        if (sim.tracking)
+            step_note_object(OBJECT_REQUESTS, i, asked);
+        if (!asked)
             continue;
         other->request[cpu_index(me)] = *flush;
         other->pending |= (uint8_t)(1u << cpu_index(me));
@@ -623,11 +739,13 @@ void mmu_activate(void *machine, struct quire_space *space, pfn_t root)
     if (sim.cpu)
         point_seen(sim.cpu);
     struct cpu *cpu = sim.cpu ? sim.cpu : &sim.world->cpu[sim.direct_cpu];
+    tlb_touched(cpu_index(cpu));
+    if (sim.tracking)
+        step_note_object(OBJECT_REQUESTS, cpu_index(cpu), true);
     if (cpu->space != space)
         machine_forget(cpu);
     cpu->space = space;
     cpu->root = root;
-    sim.changed = true;
 }
 
 void mmu_flush_page(void *machine, struct quire_space *space, vaddr_t address)
@@ -660,13 +778,14 @@ static void point_guest(struct cpu *cpu)
 {
     if (sim.cpu)
         point_seen(cpu);
+    tlb_touched(cpu_index(cpu));
 }
 
 /* Refused so often that it must be somebody else's doing: nothing changes before he goes on. */
 static void guest_wait(struct cpu *cpu)
 {
     if (sim.cpu)
-        cpu_wait(cpu);
+        cpu_wait(cpu, NULL);
 }
 
 static bool guest_walk(struct cpu *cpu, unsigned page, bool write, pfn_t *pfn)
@@ -679,8 +798,10 @@ static bool guest_walk(struct cpu *cpu, unsigned page, bool write, pfn_t *pfn)
     }
     while (walk.level > 0) {
         point_guest(cpu);
-        if (sim.tracking)
+        if (sim.tracking) {
             share_access(walk_slot(&walk, page), false, WALKER);
+            step_note(walk_slot(&walk, page), false);
+        }
         if (!walk_step(&walk, page))
             return false;
         if (walk.level > 0)
@@ -715,10 +836,15 @@ static bool guest_try(struct cpu *cpu, unsigned page, bool write, uint64_t *valu
 {
     pfn_t pfn;
     cpu->in_instruction = true;
+    tlb_touched(cpu_index(cpu));
     bool found = guest_find(cpu, page, write, &pfn);
     if (found) {
         uint64_t *word = machine_frame(pfn);
         point_guest(cpu);
+        if (sim.tracking) {
+            share_access(word, write, cpu_index(cpu));
+            step_note(word, false);
+        }
         if (!write)
             *value = *word;
         else if (sim.cpu)
@@ -838,15 +964,40 @@ void machine_check_quiet(void)
 
 /* ---- the explorer's side ------------------------------------------------------------------- */
 
-void machine_run(struct cpu *cpu, int budget)
+/* The CPU has made a step, and goes on. */
+static void step_over(struct cpu *cpu)
 {
-    sim.budget = budget;
-    sim.passed = 0;
-    sim.gave_way = false;
+    for (bool store = false;; store = true) {
+        run_settle();
+        if (!sim.step_over)
+            return;
+        sim.step_over(store);
+        if (cpu->store_count == 0)
+            return;
+        do
+            machine_drain(cpu);
+        while (cpu->store_count > 0 && cpu->store[0].local);
+    }
+}
+
+static void run_step(struct cpu *cpu)
+{
     sim.cpu = cpu;
-    cpu->state = CPU_RUNS;
     buffer_apply(cpu);
+    sim.stepped = false;
+    if (sim.stepwise && !sim.step_over)
+        context_clean(cpu);
     context_switch(&sim.explorer, cpu->sp);
     buffer_take_back(cpu);
     sim.cpu = NULL;
+}
+
+void machine_run(struct cpu *cpu, int budget)
+{
+    sim.budget = budget;
+    sim.passed = sim.spent = 0;
+    sim.gave_way = false;
+    cpu->state = CPU_RUNS;
+    for (run_step(cpu); sim.stepped; run_step(cpu))
+        step_over(cpu);
 }

@@ -39,6 +39,7 @@ enum {
     HELD_MAX = 48,   /* translations and table pointers of one CPU */
     STORES_MAX = 24, /* stores in one buffer */
     FRAMES = 64,
+    FRAME_WORDS = FRAMES * QUIRE_PAGE_SIZE / 8,
     FIRST_FRAME = 16,
     STACK_SIZE = 6144,
     TAKEN_MAX = FRAMES,
@@ -97,9 +98,11 @@ struct cpu {
     bool in_instruction, in_quire;
     uint8_t unacked, pending; /* CPUs, one bit each: that must take my flush; whose flush I must */
     uint8_t held_count, store_count;
+    const void *key;    /* WAITS: for a store to this word; null: to any */
     uint64_t *changing; /* the word, and its value, before an atomic operation under way */
     uint64_t changing_from;
-    struct flush request[CPUS_MAX]; /* by who asked */
+    struct flush request[CPUS_MAX];     /* by who asked */
+    uint64_t watched[FRAME_WORDS / 64]; /* words that decide what it may hold, see machine_fill */
     struct held held[HELD_MAX];
     struct buffered store[STORES_MAX];
     struct result result[OPS_MAX];
@@ -146,12 +149,19 @@ struct simulation {
     unsigned direct_cpu; /* that the explorer's own calls are made on */
     struct machine_mode mode;
     int budget;      /* points until the running CPU gives way */
+    bool coarse;     /* .. of which only those count where it is about to change something */
+    bool stepwise;   /* each point that counts ends a step, see run_settle */
+    bool stepped;    /* it has not given way, but made a step */
     uint32_t passed; /* points since it began to run */
+    uint32_t spent;  /* those that counted */
     bool gave_way;   /* it stopped because the budget was spent */
-    bool changed;    /* a table may have changed since the last machine_fill_all */
+    bool changed;    /* a table may have changed since the last look at it */
+    uint8_t refill;  /* CPUs, one bit each, that may hold something else now */
     bool tracking;   /* words are sorted into local and shared ones, see share.c */
     /* If not null: told of each hook, with the size of a store; see conflicts.c. */
     void (*counter)(const void *address, enum access access, unsigned size);
+    /* If not null: told of steps within a run; `store`: one became visible. */
+    void (*step_over)(bool store);
     bool verbose;           /* accesses are noted, for machine_describe */
     jmp_buf direct;         /* where a failure of the explorer's own calls goes */
     char failure[TEXT_MAX]; /* empty: none */
@@ -177,6 +187,8 @@ uint64_t world_hash(void);
 size_t world_offset(const void *address);
 size_t world_size(void);
 bool world_in_frames(const void *address);
+/* The number of a word in the frames. */
+size_t world_frame_word(const void *address);
 unsigned cpu_index(const struct cpu *cpu);
 
 /* ---- a CPU's side -------------------------------------------------------------------------- */
@@ -190,6 +202,13 @@ void *machine_frame(pfn_t pfn);
 
 /* ---- the explorer's side ------------------------------------------------------------------- */
 
+/*
+ * While sim.stepwise a CPU that goes on past a point has made a step: what run_apply does after a
+ * decision is done there too, through run_settle.  If sim.step_over is set, it is told of each such
+ * step, and what the CPU has stored becomes visible at once, as a step of its own.
+ */
+void run_settle(void);
+
 /* Let a CPU run: `budget` points at most. */
 void machine_run(struct cpu *cpu, int budget);
 /* The oldest buffered store becomes visible; the same for all of them. */
@@ -200,9 +219,11 @@ unsigned machine_buffered(const struct cpu *cpu);
 /* Take all flush requests. */
 void machine_interrupt(struct cpu *cpu);
 bool machine_interruptible(const struct cpu *cpu);
-/* Hold everything that a walk to `page` can find now; all touched pages of all CPUs. */
+/* Hold everything that a walk to `page` can find now; all touched pages of all CPUs; or of those
+ * for which that has changed since. */
 void machine_fill(struct cpu *cpu, unsigned page);
 void machine_fill_all(void);
+void machine_refill(void);
 void machine_forget(struct cpu *cpu);
 /* What no moment may show; what a moment in which nobody is in the library may not. */
 void machine_check(void);
@@ -217,7 +238,7 @@ void machine_describe(void);
  */
 _Noreturn void fail(const char *what, uint64_t number);
 
-/* ---- words that only one CPU looks at: share.c ---------------------------------------------- */
+/* ---- words that only one CPU looks at, and what a step touches: share.c ----------------- */
 
 enum { WALKER = CPUS_MAX }; /* reads what every CPU's walks may read */
 
@@ -226,5 +247,33 @@ void share_reset(void);
 bool share_access(const void *address, bool write, unsigned who);
 /* A word was found to be shared that was not known to be: what was explored is void. */
 extern bool share_grew;
+
+/* What steps touch besides words, one of each for each CPU. */
+enum object { OBJECT_TLB, OBJECT_REQUESTS, OBJECT_ENDS, OBJECTS };
+/* What a step, or several, touched.  Two steps of which neither writes what the other touches come
+ * to the same in both orders. */
+enum { NOTE_WORDS = 4 };
+struct notes {
+    uint64_t read[NOTE_WORDS], written[NOTE_WORDS];
+};
+/* Of the step under way. */
+extern struct notes step_notes;
+void step_note(const void *address, bool write);
+void step_note_object(enum object object, unsigned cpu, bool write);
+
+static inline bool notes_conflict(const struct notes *a, const struct notes *b)
+{
+    uint64_t both = 0;
+    for (unsigned i = 0; i < NOTE_WORDS; i++)
+        both |= (a->written[i] & (b->read[i] | b->written[i])) | (a->read[i] & b->written[i]);
+    return both != 0;
+}
+static inline void notes_join(struct notes *a, const struct notes *b)
+{
+    for (unsigned i = 0; i < NOTE_WORDS; i++) {
+        a->read[i] |= b->read[i];
+        a->written[i] |= b->written[i];
+    }
+}
 
 #endif

@@ -4,6 +4,10 @@
  *
  *   schedule [--random N] [--pct N] [--seconds N] [--seed N] [--canary N]
  *       N random schedules; N by priorities; each for so many seconds at most
+ *   schedule ... --aimed
+ *       schedules of the aimed programs only (explore.c)
+ *   schedule ... --program "start=... A:... B:..."
+ *       schedules of this program only
  *   schedule --exhaustive [--seconds N]
  *       every schedule of pairs of operations, as far as the time allows
  *   schedule --exhaustive "start=... A:... B:... tso=2"
@@ -81,6 +85,8 @@ static int exhausted(const char *line, struct exploration *e, const char *called
         e->programs = 1;
         e->closed = closed;
         e->there_are = 1;
+        e->pairs = 1;
+        e->pairs_closed = closed;
     } else if (!explore_pairs(e, &p)) {
         return failure(&p, called);
     }
@@ -89,7 +95,11 @@ static int exhausted(const char *line, struct exploration *e, const char *called
            (unsigned long long)e->programs, (unsigned long long)e->there_are,
            (unsigned long long)e->closed, (unsigned long long)e->states,
            (unsigned long long)e->runs, e->took);
+    printf("  every pair of operations from a dozen states: %llu of %llu programs closed\n",
+           (unsigned long long)e->pairs_closed, (unsigned long long)e->pairs);
     printf("[proof] exhaustive_programs %llu\n", (unsigned long long)e->closed);
+    printf("[proof] exhaustive_pairs_pct %.2f\n",
+           100.0 * (double)e->pairs_closed / (double)e->pairs);
     return 0;
 }
 
@@ -110,6 +120,7 @@ int main(int argc, char **argv)
 {
     struct exploration options = {.seconds = 1e9, .seed = 1};
     const char *pairs = NULL, *line = NULL;
+    struct program given;
     uint64_t random = 0, pct = 0;
     bool exhaustive = false;
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -123,6 +134,10 @@ int main(int argc, char **argv)
         }
         if (!strcmp(argv[i], "--conflicts") || !strcmp(argv[i], "--conflict-rules"))
             return conflicts_check(!argv[i][11]) ? 0 : 1;
+        if (!strcmp(argv[i], "--aimed")) {
+            options.aimed = true;
+            continue;
+        }
         if (!strcmp(argv[i], "--random"))
             random = strtoull(value, NULL, 0);
         else if (!strcmp(argv[i], "--pct"))
@@ -131,6 +146,8 @@ int main(int argc, char **argv)
             options.seconds = atof(value);
         else if (!strcmp(argv[i], "--seed"))
             options.seed = strtoull(value, NULL, 0);
+        else if (!strcmp(argv[i], "--program") && program_parse(&given, value))
+            options.program = &given;
         else if (!strcmp(argv[i], "--replay"))
             line = value;
         else if (!strcmp(argv[i], "--without"))

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What operations do, in the plainest words: a space is an array of pages, fork copies it.
+ *
+ * A difference is told as two sets of pages in one word: those that must be in it, and those that
+ * may be, because one side may have got a frame of its own for what both still hold.
  */
 #include "program.h"
 
@@ -10,9 +13,44 @@ static enum quire_status page_status(const struct oracle_space *s, unsigned page
 {
     if (s->prot[page] == NO_REGION)
         return QUIRE_NOT_MAPPED;
-    if (!(s->prot[page] & access))
+    if (s->flags[page] & PAGE_RESERVED)
+        return QUIRE_NOT_COMMITTED;
+    if (access && !(s->prot[page] & access))
         return QUIRE_PROTECTED;
-    return s->guard[page] ? QUIRE_GUARDED : QUIRE_OK;
+    return s->flags[page] & PAGE_GUARD ? QUIRE_GUARDED : QUIRE_OK;
+}
+
+static void page_set(struct oracle_space *s, unsigned page, uint8_t prot, uint8_t flags)
+{
+    s->prot[page] = prot;
+    s->flags[page] = flags;
+    s->value[page] = 0;
+    s->stamp[page] = 0;
+}
+
+/* An access to a page where nothing is may make the stack above it larger. */
+static void stack_grow(struct oracle_space *s, unsigned page, uint32_t access)
+{
+    unsigned start = page, below = page;
+    while (start < ORACLE_PAGES && s->prot[start] == NO_REGION)
+        start++;
+    if (start == page || start == ORACLE_PAGES || !(s->flags[start] & PAGE_GROWS) ||
+        (s->flags[start] & PAGE_RESERVED) || (access && !(s->prot[start] & access)))
+        return;
+    while (below > 0 && s->prot[below - 1] == NO_REGION)
+        below--;
+    if (below > 0 && start - page - 1 > page - below)
+        return; /* nearer to what is below */
+    for (unsigned p = page; p < start; p++)
+        page_set(s, p, s->prot[start], s->flags[start] & (uint8_t)~PAGE_GUARD);
+}
+
+/* An access (0: whatever the region allows) as a fault decides it. */
+static enum quire_status reach(struct oracle_space *s, unsigned page, uint32_t access)
+{
+    if (s->prot[page] == NO_REGION)
+        stack_grow(s, page, access);
+    return page_status(s, page, access);
 }
 
 /* Ranges that go on beyond the pages that are touched end with them. */
@@ -30,27 +68,47 @@ static bool all_mapped(const struct oracle_space *s, unsigned low, unsigned high
     return true;
 }
 
-static void pages_set(struct oracle_space *s, const struct op *op, uint8_t prot)
+static enum quire_status pages_set(struct oracle_space *s, const struct op *op, uint8_t prot,
+                                   uint8_t flags)
 {
-    for (unsigned p = op->page; p < end_of(op); p++) {
-        s->prot[p] = prot;
-        s->guard[p] = false;
-        s->value[p] = 0;
+    for (unsigned p = op->page; p < end_of(op); p++)
+        page_set(s, p, prot, flags);
+    return QUIRE_OK;
+}
+
+static void page_change(struct oracle_space *s, unsigned p, const struct op *op)
+{
+    uint8_t *flags = &s->flags[p], advice = PAGE_OMIT | PAGE_WIPE;
+    bool content = true;
+    if (op->kind == OP_COMMIT)
+        *flags &= (uint8_t)~PAGE_RESERVED;
+    if (op->kind == OP_COMMIT || op->kind == OP_PROTECT) {
+        s->prot[p] = op->prot;
+    } else if (op->kind == OP_ADVISE) {
+        *flags &= (uint8_t)~advice;
+        *flags |= op->prot == QUIRE_FORK_OMIT ? PAGE_OMIT : PAGE_WIPE;
+    } else if (op->kind == OP_DECOMMIT) {
+        *flags = (*flags & (uint8_t)~PAGE_GUARD) | PAGE_RESERVED;
+        content = false;
+    } else if (op->kind == OP_GUARD) {
+        *flags |= PAGE_GUARD;
+        content = false;
+    } else if (op->kind == OP_UNGUARD) {
+        content = !(*flags & PAGE_GUARD);
+        *flags &= (uint8_t)~PAGE_GUARD;
+    } else {
+        content = false;
     }
+    if (!content)
+        s->value[p] = s->stamp[p] = 0;
 }
 
 static enum quire_status pages_change(struct oracle_space *s, const struct op *op)
 {
     if (op->kind != OP_DISCARD && !all_mapped(s, op->page, end_of(op)))
         return QUIRE_NOT_MAPPED;
-    for (unsigned p = op->page; p < end_of(op); p++) {
-        if (op->kind == OP_PROTECT)
-            s->prot[p] = op->prot;
-        else if (op->kind != OP_UNGUARD || s->guard[p])
-            s->value[p] = 0;
-        if (op->kind == OP_GUARD || op->kind == OP_UNGUARD)
-            s->guard[p] = op->kind == OP_GUARD;
-    }
+    for (unsigned p = op->page; p < end_of(op); p++)
+        page_change(s, p, op);
     return QUIRE_OK;
 }
 
@@ -61,32 +119,107 @@ static enum quire_status pages_move(struct oracle_space *s, const struct op *op)
     for (unsigned p = op->page; p < end_of(op); p++) {
         unsigned to = p + op->count;
         s->prot[to] = s->prot[p];
-        s->guard[to] = s->guard[p];
+        s->flags[to] = s->flags[p];
         s->value[to] = s->value[p];
+        s->stamp[to] = s->stamp[p];
     }
-    pages_set(s, op, NO_REGION);
-    return QUIRE_OK;
+    return pages_set(s, op, NO_REGION, 0);
 }
 
-static enum quire_status pages_populate(struct oracle_space *s, const struct op *op)
+static enum quire_status pages_populate(struct oracle *o, struct oracle_space *s,
+                                        const struct op *op)
 {
+    s->vague = s->vague || op->kind == OP_PIN;
     for (unsigned p = op->page; p < end_of(op); p++) {
-        enum quire_status status = page_status(s, p, QUIRE_WRITE);
+        enum quire_status status = reach(s, p, QUIRE_WRITE);
         if (status != QUIRE_OK)
             return status;
+        s->stamp[p] = ++o->stamps;
     }
     return QUIRE_OK;
 }
 
-static enum quire_status one_access(struct oracle_space *s, const struct op *op, uint64_t *value)
+/* A debugger's read changes nothing, so no stack grows for it. */
+static enum quire_status one_access(struct oracle *o, struct oracle_space *s, const struct op *op,
+                                    uint64_t *value)
 {
-    bool write = op->kind == OP_STORE || op->kind == OP_WRITE;
-    enum quire_status status = page_status(s, op->page, write ? QUIRE_WRITE : QUIRE_READ);
-    if (status == QUIRE_OK && write)
+    bool write = op->kind == OP_STORE || op->kind == OP_WRITE || op->kind == OP_FORCE_WRITE;
+    bool force = op->kind == OP_FORCE_READ || op->kind == OP_FORCE_WRITE;
+    uint32_t access = force ? 0 : write ? QUIRE_WRITE : QUIRE_READ;
+    enum quire_status status =
+        op->kind == OP_FORCE_READ ? page_status(s, op->page, access) : reach(s, op->page, access);
+    if (status == QUIRE_OK && write) {
         s->value[op->page] = *value;
-    else if (status == QUIRE_OK)
+        s->stamp[op->page] = ++o->stamps;
+    } else if (status == QUIRE_OK) {
         *value = s->value[op->page];
+    }
     return status;
+}
+
+static void space_fork(const struct oracle_space *parent, struct oracle_space *child)
+{
+    *child = *parent;
+    for (unsigned p = 0; p < ORACLE_PAGES; p++)
+        if (parent->flags[p] & PAGE_OMIT)
+            page_set(child, p, NO_REGION, 0);
+        else if (parent->flags[p] & PAGE_WIPE)
+            page_set(child, p, parent->prot[p], parent->flags[p] & (uint8_t)~PAGE_GUARD);
+}
+
+enum { BEYOND = 32 }; /* where the second set begins */
+
+/* Nothing, addresses, or memory. */
+static unsigned promise(const struct oracle_space *s, unsigned p)
+{
+    return s->prot[p] == NO_REGION ? 0 : s->flags[p] & PAGE_RESERVED ? 1 : 2;
+}
+
+static uint64_t difference(const struct oracle_space *s, const struct oracle_space *mark)
+{
+    uint64_t must = 0, may = 0;
+    for (unsigned p = 0; p < ORACLE_PAGES; p++) {
+        bool differs = promise(s, p) != promise(mark, p) || s->value[p] != mark->value[p] ||
+                       ((s->flags[p] ^ mark->flags[p]) & PAGE_GUARD);
+        must |= (uint64_t)differs << p;
+        may |= (uint64_t)(differs || s->stamp[p] != mark->stamp[p] || s->vague || mark->vague) << p;
+    }
+    return may << BEYOND | must;
+}
+
+bool oracle_may_differ(uint64_t found, uint64_t bits, uint64_t prepared)
+{
+    const uint64_t known = (UINT64_C(1) << ORACLE_PAGES) - 1;
+    return !(found & known & ~bits) && !(bits & known & ~(found >> BEYOND | prepared));
+}
+
+static bool op_writes(const struct op *op)
+{
+    return op->kind == OP_STORE || op->kind == OP_WRITE || op->kind == OP_FORCE_WRITE ||
+           op->kind == OP_POPULATE || op->kind == OP_PIN;
+}
+
+uint64_t oracle_prepares(const struct op *op)
+{
+    uint64_t count = op->count ? op->count : 1;
+    return op_writes(op) ? ((UINT64_C(1) << count) - 1) << op->page : 0;
+}
+
+bool oracle_may_refuse(const struct oracle *o, unsigned cpu, const struct op *op,
+                       enum quire_status status)
+{
+    return status == QUIRE_COPY_LIMIT && o->space[o->runs[cpu]].limited && op_writes(op);
+}
+
+bool oracle_grow(struct oracle *o, unsigned cpu, const struct op *op)
+{
+    struct oracle_space *s = &o->space[o->runs[cpu]];
+    bool access = op->kind == OP_LOAD || op->kind == OP_READ || op_writes(op);
+    uint32_t rights = op->kind == OP_LOAD || op->kind == OP_READ ? QUIRE_READ : QUIRE_WRITE;
+    if (!access || s->prot[op->page] != NO_REGION)
+        return false;
+    stack_grow(s, op->page, op->kind == OP_FORCE_WRITE ? 0 : rights);
+    return s->prot[op->page] != NO_REGION;
 }
 
 void oracle_create(struct oracle_space *s)
@@ -103,21 +236,33 @@ enum quire_status oracle_run(struct oracle *o, unsigned cpu, const struct op *op
     case OP_LOAD:
     case OP_STORE:
     case OP_READ:
-    case OP_WRITE: return one_access(s, op, value);
-    case OP_FORK: o->space[child] = *s; return QUIRE_OK;
-    case OP_FORK_TO: o->space[op->slot] = *s; return QUIRE_OK;
+    case OP_WRITE:
+    case OP_FORCE_READ:
+    case OP_FORCE_WRITE: return one_access(o, s, op, value);
+    case OP_FORK: space_fork(s, &o->space[child]); return QUIRE_OK;
+    case OP_FORK_TO: space_fork(s, &o->space[op->slot]); return QUIRE_OK;
     case OP_CREATE: oracle_create(&o->space[op->slot]); return QUIRE_OK;
     case OP_EXIT: o->space[op->slot].live = false; return QUIRE_OK;
     case OP_ENTER: o->runs[cpu] = op->slot; return QUIRE_OK;
-    case OP_UNMAP: pages_set(s, op, NO_REGION); return QUIRE_OK;
-    case OP_MAP: pages_set(s, op, QUIRE_READ | QUIRE_WRITE); return QUIRE_OK;
+    case OP_UNMAP: return pages_set(s, op, NO_REGION, 0);
+    case OP_MAP: return pages_set(s, op, QUIRE_READ | QUIRE_WRITE, 0);
+    case OP_STACK: return pages_set(s, op, op->prot, PAGE_GROWS);
     case OP_PROTECT:
+    case OP_DECOMMIT:
+    case OP_COMMIT:
+    case OP_ADVISE:
     case OP_DISCARD:
     case OP_GUARD:
     case OP_UNGUARD: return pages_change(s, op);
     case OP_MOVE: return pages_move(s, op);
     case OP_POPULATE:
-    case OP_PIN: return pages_populate(s, op);
+    case OP_PIN: return pages_populate(o, s, op);
+    case OP_LIMIT: s->limited = op->count != 255; return QUIRE_OK;
+    case OP_DIFF: *value = difference(s, &o->space[op->slot]); return QUIRE_OK;
+    case OP_DIFF_MARK:
+        *value = difference(s, &o->space[op->slot]);
+        space_fork(s, &o->space[op->slot]);
+        return QUIRE_OK;
     case OP_TWIN:
     case OP_PULL:
     case OP_WORK:
@@ -135,12 +280,12 @@ void oracle_ending(const struct oracle *o, struct ending *out)
 {
     memset(out, 0, sizeof *out);
     for (unsigned i = 0; i < SLOTS; i++) {
-        const struct oracle_space *s = &o->space[i];
-        out->live[i] = s->live;
-        for (unsigned t = 0; s->live && t < TOUCHED; t++) {
-            out->load[i][t] = (uint8_t)page_status(s, touched[t], QUIRE_READ);
-            out->store[i][t] = (uint8_t)page_status(s, touched[t], QUIRE_WRITE);
-            out->value[i][t] = s->value[touched[t]];
+        struct oracle_space s = o->space[i];
+        out->live[i] = s.live;
+        for (unsigned t = 0; s.live && t < TOUCHED; t++) {
+            out->load[i][t] = (uint8_t)reach(&s, touched[t], QUIRE_READ);
+            out->store[i][t] = (uint8_t)reach(&s, touched[t], QUIRE_WRITE);
+            out->value[i][t] = s.value[touched[t]];
         }
     }
 }

@@ -22,45 +22,59 @@ const struct op ops[] = {
     {"r0", OP_LOAD, .page = 0},
     {"w0", OP_STORE, .page = 0},
     {"w1", OP_STORE, .page = 1},
-    {"fork", OP_FORK, 0, 0, 0, 0},
-    {"ro0", OP_PROTECT, 0, 1, QUIRE_READ, 0},
-    {"unmap0", OP_UNMAP, 0, 1, 0, 0},
+    {"fork", OP_FORK, 0, 0, 0, 0, false},
+    {"ro0", OP_PROTECT, 0, 1, QUIRE_READ, 0, false},
+    {"unmap0", OP_UNMAP, 0, 1, 0, 0, false},
     {"W0", OP_WRITE, .page = 0},
-    {"discard0", OP_DISCARD, 0, 1, 0, 0},
+    {"discard0", OP_DISCARD, 0, 1, 0, 0, false},
     {"exitB", OP_EXIT, .slot = B},
-    {"w4", OP_STORE, .page = 4},
-    {"r1", OP_LOAD, .page = 1},
-    {"mapl", OP_MAP, 0, 4, 0, 0},
-    {"nonel", OP_PROTECT, 0, 4, QUIRE_NONE, 0},
+    {"w4", OP_STORE, .page = 4, .variant = true},
+    {"r1", OP_LOAD, .page = 1, .variant = true},
+    {"mapl", OP_MAP, 0, 4, 0, 0, false},
+    {"nonel", OP_PROTECT, 0, 4, QUIRE_NONE, 0, false},
     {"R0", OP_READ, .page = 0},
-    {"twin", OP_TWIN, 0, 0, 0, 0},
-    {"pin0", OP_PIN, 0, 1, 0, 0},
+    {"twin", OP_TWIN, 0, 0, 0, 0, false},
+    {"pin0", OP_PIN, 0, 1, 0, 0, false},
     {"enterB", OP_ENTER, .slot = B},
-    {"pull", OP_PULL, 0, 0, 0, 0},
-    {"w16", OP_STORE, .page = 16},
-    {"unmapl", OP_UNMAP, 0, 4, 0, 0},
-    {"rol", OP_PROTECT, 0, 4, QUIRE_READ, 0},
-    {"rwl", OP_PROTECT, 0, 4, RW, 0},
-    {"guard0", OP_GUARD, 0, 1, 0, 0},
-    {"unguard0", OP_UNGUARD, 0, 1, 0, 0},
-    {"move", OP_MOVE, 0, 4, 0, 0},
-    {"check", OP_CHECK, 0, 0, 0, 0},
-    {"look", OP_LOOK, 0, 0, 0, 0},
-    {"work", OP_WORK, 0, 0, 0, 0},
-    {"zero", OP_ZERO, 0, 0, 0, 0},
-    {"take", OP_TAKE, 0, 0, 0, 0},
-    {"popl", OP_POPULATE, 0, 4, 0, 0},
-    {"discardl", OP_DISCARD, 0, 4, 0, 0},
-    {"enterA", OP_ENTER, .slot = A},
-    {"exitC", OP_EXIT, .slot = C},
-    {"r4", OP_LOAD, .page = 4},
-    {"r16", OP_LOAD, .page = 16},
-    {"ro*", OP_PROTECT, 0, PAGES, QUIRE_READ, 0},
-    {"none*", OP_PROTECT, 0, PAGES, QUIRE_NONE, 0},
-    {"rw*", OP_PROTECT, 0, PAGES, RW, 0},
-    {"unmap*", OP_UNMAP, 0, PAGES, 0, 0},
+    {"pull", OP_PULL, 0, 0, 0, 0, false},
+    {"w16", OP_STORE, .page = 16, .variant = true},
+    {"unmapl", OP_UNMAP, 0, 4, 0, 0, .variant = true},
+    {"rol", OP_PROTECT, 0, 4, QUIRE_READ, 0, .variant = true},
+    {"rwl", OP_PROTECT, 0, 4, RW, 0, false},
+    {"guard0", OP_GUARD, 0, 1, 0, 0, false},
+    {"unguard0", OP_UNGUARD, 0, 1, 0, 0, false},
+    {"move", OP_MOVE, 0, 4, 0, 0, false},
+    {"check", OP_CHECK, 0, 0, 0, 0, false},
+    {"look", OP_LOOK, 0, 0, 0, 0, false},
+    {"work", OP_WORK, 0, 0, 0, 0, false},
+    {"zero", OP_ZERO, 0, 0, 0, 0, false},
+    {"take", OP_TAKE, 0, 0, 0, 0, false},
+    {"popl", OP_POPULATE, 0, 4, 0, 0, false},
+    {"discardl", OP_DISCARD, 0, 4, 0, 0, .variant = true},
+    {"enterA", OP_ENTER, .slot = A, .variant = true},
+    {"exitC", OP_EXIT, .slot = C, .variant = true},
+    {"r4", OP_LOAD, .page = 4, .variant = true},
+    {"r16", OP_LOAD, .page = 16, .variant = true},
+    {"ro*", OP_PROTECT, 0, PAGES, QUIRE_READ, 0, .variant = true},
+    {"none*", OP_PROTECT, 0, PAGES, QUIRE_NONE, 0, .variant = true},
+    {"rw*", OP_PROTECT, 0, PAGES, RW, 0, .variant = true},
+    {"unmap*", OP_UNMAP, 0, PAGES, 0, 0, .variant = true},
+    {"map*", OP_MAP, 0, PAGES, 0, 0, false},
+    {"decommit0", OP_DECOMMIT, 0, 1, 0, 0, false},
+    {"decommitl", OP_DECOMMIT, 0, 4, 0, 0, .variant = true},
+    {"commitl", OP_COMMIT, 0, 4, RW, 0, false},
+    {"omit0", OP_ADVISE, 0, 1, QUIRE_FORK_OMIT, 0, false},
+    {"wipel", OP_ADVISE, 0, 4, QUIRE_FORK_WIPE, 0, false},
+    {"stack1", OP_STACK, 1, 1, RW, 0, false},
+    {"limit", OP_LIMIT, 0, 0, 0, 0, false},
+    {"unlimit", OP_LIMIT, 0, 255, 0, 0, .variant = true},
+    {"F0", OP_FORCE_READ, .page = 0},
+    {"G0", OP_FORCE_WRITE, .page = 0},
+    {"diffB", OP_DIFF, .slot = B},
+    {"markB", OP_DIFF_MARK, .slot = B},
     /* Start states only. */
     {"hog2", OP_HOG, .count = 2},
+    {"hog3", OP_HOG, .count = 3},
     {"hog6", OP_HOG, .count = 6},
     {"forkB", OP_FORK_TO, .slot = B},
     {"forkC", OP_FORK_TO, .slot = C},
@@ -68,34 +82,42 @@ const struct op ops[] = {
     {"w5", OP_STORE, .page = 5},
     {"w17", OP_STORE, .page = 17},
 };
-enum { OPS_OF_STARTS = 7, OP_TABLE = sizeof ops / sizeof ops[0] };
+enum { OPS_OF_STARTS = 8, OP_TABLE = sizeof ops / sizeof ops[0] };
 const unsigned op_count = OP_TABLE - OPS_OF_STARTS;
 
 const struct start starts[] = {
-    {"fresh", "", 1, false, {0}},
-    {"one", "A.w0", 1, false, {0}},
-    {"zero", "A.r0 A.r1", 1, false, {0}},
-    {"forked", "A.w0 A.w1 A.forkB", 2, false, {0}},
-    {"child", "A.w0 A.w1 A.forkB B.w0", 2, false, {0}},
-    {"parent", "A.w0 A.w1 A.forkB A.w0", 2, false, {0}},
-    {"apart", "A.w0 A.w1 A.forkB A.w0 B.w1", 2, false, {0}},
-    {"twice", "A.w0 A.w1 A.forkB A.forkC", 3, false, {0}},
-    {"grandchild", "A.w0 A.w1 A.forkB B.w0 B.forkC C.w1", 3, false, {0}},
-    {"lines", "A.w0 A.w1 A.forkB A.w1 A.forkC", 3, false, {0}},
-    {"alone", "A.w0 A.w1 A.forkB B.w0 A.exitB", 2, false, {false, true}},
-    {"last", "A.w0 A.w1 A.forkB A.w0 A.exitB", 2, false, {false, true}},
-    {"heir", "A.w0 A.w1 A.forkB B.w0 A.forkC A.w1 A.exitC", 3, false, {false, false, true}},
-    {"hidden", "A.w0 A.w1 A.forkB A.nonel A.rwl", 2, false, {0}},
-    {"barred", "A.w0 A.w1 A.nonel A.rwl A.forkB", 2, false, {0}},
-    {"few", "A.w0 A.w1 A.forkB A.hog2", 2, true, {0}},
-    {"fewer", "A.w0 A.w1 A.w16 A.forkB A.w16 A.hog6", 2, true, {0}},
-    {"root", "A.w0 A.w4 A.w16 A.forkB", 2, false, {0}},
-    {"wide", "A.w0 A.w4 A.w16", 1, false, {0}},
-    {"beside", "A.w1 A.w5 A.w17", 1, false, {0}},
-    {"borrowing", "A.w0 A.w1 A.w4 A.w5 A.forkB A.w1 A.w5", 2, false, {0}},
-    {"unrelated", "A.makeB A.w1 A.w5 B.w1 B.w5", 2, false, {0}},
-    {"guarded", "A.w0 A.w1 A.guard0 A.forkB", 2, false, {0}},
-    {"pinned", "A.w0 A.w1 A.pin0 A.forkB", 2, false, {0}},
+    {"fresh", "", 1, false, {0}, false},
+    {"one", "A.w0", 1, false, {0}, .pairs = true},
+    {"zero", "A.r0 A.r1", 1, false, {0}, false},
+    {"forked", "A.w0 A.w1 A.forkB", 2, false, {0}, .pairs = true},
+    {"child", "A.w0 A.w1 A.forkB B.w0", 2, false, {0}, .pairs = true},
+    {"parent", "A.w0 A.w1 A.forkB A.w0", 2, false, {0}, false},
+    {"apart", "A.w0 A.w1 A.forkB A.w0 B.w1", 2, false, {0}, .pairs = true},
+    {"twice", "A.w0 A.w1 A.forkB A.forkC", 3, false, {0}, false},
+    {"grandchild", "A.w0 A.w1 A.forkB B.w0 B.forkC C.w1", 3, false, {0}, .pairs = true},
+    {"lines", "A.w0 A.w1 A.forkB A.w1 A.forkC", 3, false, {0}, false},
+    {"alone", "A.w0 A.w1 A.forkB B.w0 A.exitB", 2, false, {false, true}, false},
+    {"last", "A.w0 A.w1 A.forkB A.w0 A.exitB", 2, false, {false, true}, .pairs = true},
+    {"heir",
+     "A.w0 A.w1 A.forkB B.w0 A.forkC A.w1 A.exitC",
+     3,
+     false,
+     {false, false, true},
+     .pairs = true},
+    {"hidden", "A.w0 A.w1 A.forkB A.nonel A.rwl", 2, false, {0}, .pairs = true},
+    {"barred", "A.w0 A.w1 A.nonel A.rwl A.forkB", 2, false, {0}, false},
+    {"few", "A.w0 A.w1 A.forkB A.hog2", 2, true, {0}, false},
+    {"fewer", "A.w0 A.w1 A.w16 A.forkB A.w16 A.hog6", 2, true, {0}, false},
+    {"root", "A.w0 A.w4 A.w16 A.forkB", 2, false, {0}, false},
+    {"wide", "A.w0 A.w4 A.w16", 1, false, {0}, false},
+    {"beside", "A.w1 A.w5 A.w17", 1, false, {0}, false},
+    {"borrowing", "A.w0 A.w1 A.w4 A.w5 A.forkB A.w1 A.w5", 2, false, {0}, .pairs = true},
+    {"unrelated", "A.makeB A.w1 A.w5 B.w1 B.w5", 2, false, {0}, false},
+    {"guarded", "A.w0 A.w1 A.guard0 A.forkB", 2, false, {0}, .pairs = true},
+    {"pinned", "A.w0 A.w1 A.pin0 A.forkB", 2, false, {0}, .pairs = true},
+    {"rootown", "A.w0 A.w1 A.forkB A.w16", 2, false, {0}, false},
+    {"pathown", "A.w0 A.w1 A.w4 A.forkB A.w4", 2, false, {0}, .pairs = true},
+    {"pathfew", "A.w0 A.w1 A.w4 A.forkB A.w4 A.hog3", 2, true, {0}, false},
 };
 const unsigned start_count = sizeof starts / sizeof starts[0];
 
@@ -142,11 +164,18 @@ static bool is_left_out(const struct program *p)
     return false;
 }
 
+/* A space has no difference from itself, and it may be itself by then. */
+static bool diff_of_itself(const struct program *p, unsigned cpu, const struct op *op)
+{
+    return op->kind == OP_DIFF && (p->slot[cpu] == op->slot || uses(p, OP_ENTER, op->slot) > 0);
+}
+
 bool program_valid(const struct program *p)
 {
     const struct start *start = &starts[p->start];
     for (unsigned slot = A; slot <= C; slot++) {
-        unsigned exits = uses(p, OP_EXIT, slot), users = uses(p, OP_ENTER, slot);
+        unsigned exits = uses(p, OP_EXIT, slot) + uses(p, OP_DIFF_MARK, slot);
+        unsigned users = uses(p, OP_ENTER, slot) + uses(p, OP_DIFF, slot);
         for (unsigned c = 0; c < p->cpus; c++)
             users += p->slot[c] == slot;
         if (exits > 1 || (exits > 0 && users > 0))
@@ -156,7 +185,7 @@ bool program_valid(const struct program *p)
     }
     for (unsigned c = 0; c < p->cpus; c++)
         for (unsigned i = 0; i < p->count[c]; i++)
-            if (p->op[c][i] >= op_count)
+            if (p->op[c][i] >= op_count || diff_of_itself(p, c, &ops[p->op[c][i]]))
                 return false;
     return !is_left_out(p);
 }
@@ -332,6 +361,20 @@ static void op_hog(unsigned leave)
             w->taken_count++;
 }
 
+static enum quire_status op_diff(struct cpu *cpu, const struct op *op, uint64_t *value)
+{
+    struct quire_space **mark = &sim.world->space[op->slot];
+    uint64_t length = (uint64_t)PAGES << QUIRE_PAGE_SHIFT;
+    return op->kind == OP_DIFF ? quire_diff(cpu->space, *mark, 0, length, value)
+                               : quire_diff_and_mark(cpu->space, mark, 0, length, value);
+}
+
+static enum quire_status op_stack(struct cpu *cpu, vaddr_t at, uint64_t length)
+{
+    return quire_map(cpu->space, &at, length, RW,
+                     QUIRE_MAP_FIXED | QUIRE_MAP_REPLACE | QUIRE_MAP_GROWS_DOWN);
+}
+
 static enum quire_status op_call(struct cpu *cpu, const struct op *op, unsigned child,
                                  uint64_t *value)
 {
@@ -355,6 +398,19 @@ static enum quire_status op_call(struct cpu *cpu, const struct op *op, unsigned 
     case OP_MAP: return quire_map(space, &at, length, RW, QUIRE_MAP_FIXED | QUIRE_MAP_REPLACE);
     case OP_PROTECT: return quire_protect(space, at, length, op->prot);
     case OP_DISCARD: return quire_discard(space, at, length);
+    case OP_DECOMMIT: return quire_decommit(space, at, length);
+    case OP_COMMIT: return quire_commit(space, at, length, op->prot);
+    case OP_ADVISE: return quire_advise(space, at, length, (enum quire_advice)op->prot);
+    case OP_STACK: return op_stack(cpu, at, length);
+    case OP_LIMIT:
+        quire_space_limit(space, UINT64_MAX, op->count == 255 ? UINT64_MAX : op->count);
+        return QUIRE_OK;
+    case OP_FORCE_READ:
+        return quire_access(space, at, value, sizeof *value, QUIRE_READ | QUIRE_FORCE, NULL);
+    case OP_FORCE_WRITE:
+        return quire_access(space, at, value, sizeof *value, QUIRE_WRITE | QUIRE_FORCE, NULL);
+    case OP_DIFF:
+    case OP_DIFF_MARK: return op_diff(cpu, op, value);
     case OP_GUARD: return quire_guard(space, at, length);
     case OP_UNGUARD: return quire_unguard(space, at, length);
     case OP_MOVE:
@@ -387,7 +443,10 @@ enum quire_status op_run(unsigned index, const struct op *op, unsigned child, ui
     return status;
 }
 
-static bool op_stores(const struct op *op) { return op->kind == OP_STORE || op->kind == OP_WRITE; }
+static bool op_stores(const struct op *op)
+{
+    return op->kind == OP_STORE || op->kind == OP_WRITE || op->kind == OP_FORCE_WRITE;
+}
 
 /* ---- start states -------------------------------------------------------------------------- */
 
@@ -465,21 +524,33 @@ unsigned op_number(const struct program *p, unsigned cpu, unsigned index)
     return index;
 }
 
-/* The value that this operation stores, and no other. */
-static uint64_t op_value(unsigned number) { return 0x1000 + number; }
+/*
+ * The value that this operation stores, and no other.  It looks like an entry that leads out of
+ * memory, for whoever takes a page for a table.
+ */
+static uint64_t op_value(unsigned number)
+{
+    return (UINT64_C(0x70000000) + number) << ENTRY_PAYLOAD_SHIFT | ENTRY_TABLE_BASE | ENTRY_WRITE;
+}
 
 static void op_of_program(struct cpu *cpu, unsigned i)
 {
     unsigned me = cpu_index(cpu), number = op_number(current, me, i);
     struct result *result = &cpu->result[i];
     const struct op *op = &ops[current->op[me][i]];
-    for (unsigned c = 0; c < current->cpus; c++)
+    for (unsigned c = 0; c < current->cpus; c++) {
         result->after[c] = sim.world->cpu[c].ops_seen;
+        if (sim.tracking)
+            step_note_object(OBJECT_ENDS, c, false);
+    }
     result->value = op_stores(op) ? op_value(number) : 0;
     result->status = (uint8_t)op_run(me, op, SLOT_CHILD + number, &result->value);
     cpu->ops_ended++;
-    if (cpu->store_count == 0)
-        cpu->ops_seen = cpu->ops_ended;
+    if (cpu->store_count > 0)
+        return;
+    cpu->ops_seen = cpu->ops_ended;
+    if (sim.tracking)
+        step_note_object(OBJECT_ENDS, me, true);
 }
 
 static void cpu_body(void)
@@ -564,6 +635,7 @@ static void end_look(struct ending *out)
         if (!w->space[slot])
             continue;
         enter(0, slot);
+        quire_space_limit(w->space[slot], UINT64_MAX, UINT64_MAX);
         for (unsigned t = 0; t < TOUCHED; t++)
             end_page(slot, t, out);
         end_audit();
@@ -598,7 +670,9 @@ struct order {
     const struct program *program;
     const struct ending *ending;
     struct result result[CPUS_MAX][OPS_MAX];
-    struct oracle oracle[CPUS_MAX * OPS_MAX + 1];
+    struct oracle oracle[2 * CPUS_MAX * OPS_MAX + 1];
+    uint64_t prepared;    /* oracle_prepares, of all operations */
+    bool grown[CPUS_MAX]; /* the first half of its next operation is over: oracle_grow */
 };
 
 static bool op_agrees(struct order *order, struct oracle *o, unsigned c, unsigned i)
@@ -610,7 +684,13 @@ static bool op_agrees(struct order *order, struct oracle *o, unsigned c, unsigne
     uint64_t value = op_stores(op) ? op_value(number) : 0;
     if (r->status == QUIRE_NO_MEMORY && starts[p->start].few)
         return true;
-    return oracle_run(o, c, op, SLOT_CHILD + number, &value) == r->status && value == r->value;
+    if (oracle_may_refuse(o, c, op, (enum quire_status)r->status))
+        return true;
+    if (oracle_run(o, c, op, SLOT_CHILD + number, &value) != r->status)
+        return false;
+    if (op->kind == OP_DIFF || op->kind == OP_DIFF_MARK)
+        return oracle_may_differ(value, r->value, order->prepared);
+    return value == r->value;
 }
 
 /* Operations of other CPUs that had ended before it began come first. */
@@ -620,6 +700,25 @@ static bool may_be_next(const struct order *order, unsigned c, const unsigned *a
         if (order->result[c][at[c]].after[other] > at[other])
             return false;
     return true;
+}
+
+static bool order_find(struct order *order, unsigned depth, unsigned *at);
+
+/* The next operation of CPU c comes next; or the first half of it. */
+static bool order_step(struct order *order, unsigned depth, unsigned *at, unsigned c, bool half)
+{
+    struct oracle *o = &order->oracle[depth + 1];
+    *o = order->oracle[depth];
+    if (half ? !oracle_grow(o, c, &ops[order->program->op[c][at[c]]])
+             : !op_agrees(order, o, c, at[c]))
+        return false;
+    bool was = order->grown[c];
+    order->grown[c] = half;
+    at[c] += !half;
+    bool found = order_find(order, depth + 1, at);
+    at[c] -= !half;
+    order->grown[c] = was;
+    return found;
 }
 
 /* Is there an order of the rest, from `at` on, that explains everything? */
@@ -633,13 +732,8 @@ static bool order_find(struct order *order, unsigned depth, unsigned *at)
         left = true;
         if (!may_be_next(order, c, at))
             continue;
-        order->oracle[depth + 1] = order->oracle[depth];
-        if (!op_agrees(order, &order->oracle[depth + 1], c, at[c]))
-            continue;
-        at[c]++;
-        bool found = order_find(order, depth + 1, at);
-        at[c]--;
-        if (found)
+        if (order_step(order, depth, at, c, false) ||
+            (!order->grown[c] && order_step(order, depth, at, c, true)))
             return true;
     }
     if (left)
@@ -655,6 +749,10 @@ static void judge_order(const struct program *p, struct order *order, const stru
     start_oracle(p, &order->oracle[0]);
     order->program = p;
     order->ending = ending;
+    order->prepared = 0;
+    for (unsigned c = 0; c < p->cpus; c++)
+        for (unsigned i = 0; i < p->count[c]; i++)
+            order->prepared |= oracle_prepares(&ops[p->op[c][i]]);
     if (!order_find(order, 0, at))
         fail("no order of the operations explains statuses, loads and contents, operations",
              op_number(p, p->cpus, 0));

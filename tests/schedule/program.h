@@ -29,7 +29,16 @@ enum op_kind {
     OP_DISCARD,
     OP_GUARD,
     OP_UNGUARD,
-    OP_MOVE, /* leaf 0 to leaf 1 */
+    OP_DECOMMIT,
+    OP_COMMIT,     /* with protection `prot` */
+    OP_ADVISE,     /* what fork does: `prot` is an enum quire_advice */
+    OP_STACK,      /* map one page that grows down */
+    OP_LIMIT,      /* the space may have `count` more copies; 255: any number */
+    OP_FORCE_READ, /* as a debugger */
+    OP_FORCE_WRITE,
+    OP_DIFF,      /* from space `slot` */
+    OP_DIFF_MARK, /* .. which is made anew */
+    OP_MOVE,      /* leaf 0 to leaf 1 */
     OP_POPULATE,
     OP_PIN, /* for writing; what this CPU pinned before is let go */
     OP_PULL,
@@ -48,6 +57,7 @@ struct op {
     const char *name;
     uint8_t kind; /* enum op_kind */
     uint8_t page, count, prot, slot;
+    bool variant; /* the same as another, at another place */
 };
 
 extern const struct op ops[];
@@ -67,6 +77,7 @@ struct start {
     uint8_t spaces;     /* A, B, .. that there are in the end */
     bool few;           /* operations may run out of frames */
     bool left[3];       /* .. but these are gone again */
+    bool pairs;         /* every pair of operations is explored from here */
 };
 extern const struct start starts[];
 extern const unsigned start_count;
@@ -102,23 +113,39 @@ enum quire_status op_run(unsigned cpu, const struct op *op, unsigned child, uint
 
 /* ---- what it should have done: oracle.c ------------------------------------------------------ */
 
-/* A space without tables: for each of its first pages, protection (NO_REGION: none), content, and
- * guards. */
+/* A space without tables: for each of its first pages, protection (NO_REGION: none), flags,
+ * content, and a number that changes when the page may get a frame of its own. */
 enum { NO_REGION = 255, ORACLE_PAGES = 20 };
+enum { PAGE_GUARD = 1, PAGE_RESERVED = 2, PAGE_OMIT = 4, PAGE_WIPE = 8, PAGE_GROWS = 16 };
 struct oracle_space {
     bool live;
-    uint8_t prot[ORACLE_PAGES];
-    bool guard[ORACLE_PAGES];
+    bool limited; /* a write may be refused for the copies that it needs */
+    bool vague;   /* pages are pinned, or were: who has which frames is not told here */
+    uint8_t prot[ORACLE_PAGES], flags[ORACLE_PAGES];
+    uint16_t stamp[ORACLE_PAGES];
     uint64_t value[ORACLE_PAGES];
 };
 struct oracle {
     struct oracle_space space[SLOTS];
     uint8_t runs[CPUS_MAX]; /* the slot that each CPU runs */
+    uint16_t stamps;        /* given out */
 };
 /* A space with one writable region over everything. */
 void oracle_create(struct oracle_space *space);
 enum quire_status oracle_run(struct oracle *o, unsigned cpu, const struct op *op, unsigned child,
                              uint64_t *value);
+/* May the operation end in this other way too, and change nothing?  Asked before oracle_run. */
+bool oracle_may_refuse(const struct oracle *o, unsigned cpu, const struct op *op,
+                       enum quire_status status);
+/*
+ * An access may make a stack larger some time before it is made, or refused after all: the first
+ * half of it.  False: there is none.
+ */
+bool oracle_grow(struct oracle *o, unsigned cpu, const struct op *op);
+/* Pages that the operation may give frames of their own before it has its effect, or without. */
+uint64_t oracle_prepares(const struct op *op);
+/* May a difference be `bits`, where oracle_run found what it found, and others prepared pages? */
+bool oracle_may_differ(uint64_t found, uint64_t bits, uint64_t prepared);
 
 /* What is left in the end, of each space and page: what an access says, and the content. */
 struct ending {

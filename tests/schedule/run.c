@@ -21,7 +21,7 @@ static const char kind_letters[] = "rdkfx";
 double seconds_now(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -137,6 +137,17 @@ static void describe(const struct decision *d)
     machine_describe();
 }
 
+void run_settle(void)
+{
+    if (!sim.changed)
+        return;
+    sim.changed = false;
+    if (sim.mode.eager)
+        machine_refill();
+    machine_check();
+    machine_check_quiet();
+}
+
 void run_apply(const struct decision *wanted)
 {
     struct decision d = *wanted;
@@ -152,13 +163,7 @@ void run_apply(const struct decision *wanted)
         longjmp(sim.direct, 1);
     if (sim.world->cpu[d.cpu].state != CPU_RUNS)
         wake_waiting();
-    if (!sim.changed)
-        return;
-    sim.changed = false;
-    if (sim.mode.eager)
-        machine_fill_all();
-    machine_check();
-    machine_check_quiet();
+    run_settle();
 }
 
 /*

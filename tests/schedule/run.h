@@ -55,10 +55,13 @@ struct exploration {
     double seconds;     /* stop after this time .. */
     uint64_t schedules; /* .. or after so many runs, if not 0 */
     uint64_t seed;
+    const struct program *program; /* random, PCT: this one only, unless null */
+    bool aimed;                    /* .. the aimed ones only */
     /* Results. */
     uint64_t runs, points, twice, states;
-    uint64_t programs, closed; /* exhaustive: tried; explored to the end */
-    uint64_t there_are;        /* pairs of operations that are programs */
+    uint64_t programs, closed;    /* exhaustive: tried; explored to the end */
+    uint64_t there_are;           /* pairs of operations that are programs */
+    uint64_t pairs, pairs_closed; /* of these, those that make proof wants */
     double took;
 };
 
@@ -82,6 +85,7 @@ bool replay_bytes(const uint8_t *bytes, size_t size, struct program *program);
 /* What has to hold for pairs of operations, and on request tables: conflicts.c. */
 bool conflicts_check(bool tables);
 
+/* Of this program's processor time. */
 double seconds_now(void);
 
 static inline uint64_t random_next(uint64_t *state)

@@ -119,6 +119,7 @@ static void put_entry(struct writer *w, entry_t e, unsigned level)
     case QI_OWN:
     case QI_BARRED: put_page(w, entry_pfn(e)); break;
     case QI_BORROWED:
+    case QI_SECTION:
         put_page(w, entry_pfn(e));
         put_home(w, qi_entry_home(w->q, e));
         break;

@@ -72,9 +72,11 @@ static void round_run(void (*begin)(void), void (*each)(struct worker *w), void 
 
 static void world_begin(uint32_t frames)
 {
-    test_world_create(
-        &world, &(struct test_options){
-                    .cpus = WORKERS + 1, .threads = true, .frames = frames, .max_pins = WORKERS});
+    test_world_create(&world, &(struct test_options){.cpus = WORKERS + 1,
+                                                     .threads = true,
+                                                     .frames = frames,
+                                                     .max_pins = WORKERS,
+                                                     .max_sections = 1});
     test_cpu = WORKERS;
     pthread_barrier_init(&barrier, NULL, WORKERS + 1);
     for (uint32_t i = 0; i < WORKERS; i++) {
@@ -329,10 +331,10 @@ static void twins(void) { rounds(begin_twins, work_twins, end_all); }
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
-        TEST(apart),     TEST(together),   TEST(switching), TEST(copies),
-        TEST(reuses),    TEST(passing),    TEST(outside),   TEST(forks),
-        TEST(twins),     TEST(taken_away), TEST(moved),     TEST(discarded),
-        TEST(backed_up), TEST(pinned),     TEST(looked_at), TEST(scarce),
+        TEST(apart),   TEST(together),     TEST(switching),    TEST(copies),  TEST(reuses),
+        TEST(passing), TEST(outside),      TEST(forks),        TEST(twins),   TEST(taken_away),
+        TEST(moved),   TEST(discarded),    TEST(backed_up),    TEST(pinned),  TEST(looked_at),
+        TEST(scarce),  TEST(written_back), TEST(written_late), TEST(cut_off), TEST(copied),
     };
     int count = 1;
 

@@ -111,4 +111,11 @@ void pinned(void);
 void looked_at(void);
 void scarce(void);
 
+/* ---- the tests of files.c -------------------------------------------------------------------- */
+
+void written_back(void);
+void written_late(void);
+void cut_off(void);
+void copied(void);
+
 #endif

@@ -24,6 +24,17 @@ static void keep(void *context, struct quire_space *space, uint64_t part)
     p->part[p->count++] = part;
 }
 
+/* What it keeps its sums in is as before. */
+static void leaves_no_trace(struct unit *u)
+{
+    void *copy = test_world_copy(&u->w);
+    struct parts p = {0};
+
+    (void)quire_attribute(u->w.q, keep, &p);
+    CHECK(test_world_unchanged(&u->w, copy));
+    free(copy);
+}
+
 /* All parts; what must hold for any of them: every space once, and the exact sum of what they
  * reach: all frames but `orphans`. */
 static struct parts parts_without(struct unit *u, uint64_t orphans)
@@ -33,6 +44,7 @@ static struct parts parts_without(struct unit *u, uint64_t orphans)
     struct quire_stats s = stats_of(u);
 
     audit(u);
+    leaves_no_trace(u);
     CHECK(p.count == s.spaces);
     for (unsigned i = 0; i < p.count; i++) {
         sum += p.part[i];

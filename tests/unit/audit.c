@@ -9,6 +9,7 @@
 #include "unit.h"
 
 #include "pin.h"
+#include "section.h"
 
 /* a lends to b, c shares b's tables; page by page: own, lent, zero, barred, borrowed, prototype,
  * hidden. */
@@ -250,6 +251,8 @@ static void entries(void)
     e = slot_of(&s, s.b, PAGE(3), 1);
     *e |= ENTRY_WRITE;
     n += wanted(&s, "zero page, or writable");
+    *e |= ENTRY_DIRTY;
+    n += wanted(&s, "zero page, or writable");
     *e ^= (entry_t)1 << ENTRY_PAYLOAD_SHIFT;
     n += wanted(&s, "zero page, or writable");
     e = slot_of(&s, s.a, LEAF + PAGE(1), 1);
@@ -312,6 +315,8 @@ static void homes(void)
     n += wanted(&s, "share differs");
     s.q->live_spaces++;
     n += wanted(&s, "spaces: ");
+    s.c->root_own = 1;
+    n += wanted(&s, "is said to be its own");
     s.a->regions = NULL;
     n += wanted(&s, "outside any region");
     FIGURES("%u kinds of damage", n);
@@ -541,5 +546,96 @@ static void no_frames(void)
     test_world_destroy(&u.w);
 }
 
+/* ---- sections -------------------------------------------------------------------------------- */
+
+/* A section of two leaves that a shared view can write, and a private one reads. */
+static struct quire_section *sections_begin(struct scene *s)
+{
+    struct quire_section *section;
+    vaddr_t shared = 0, private = 2 * LEAF;
+
+    begin_with(&s->u, &(struct test_options){.max_sections = 2, .frames = MICRO ? 128 : 2048});
+    s->q = s->u.w.q;
+    s->a = space_new(&s->u);
+    s->b = space_new(&s->u);
+    s->c = fork_of(&s->u, s->b);
+    CHECK_OK(quire_section_create(s->q, 2 * LEAF, NULL, NULL, &section));
+    CHECK_OK(quire_map_view(s->a, &shared, 2 * LEAF, RW, QUIRE_MAP_FIXED | QUIRE_MAP_SHARED,
+                            section, 0));
+    CHECK_OK(quire_map_view(s->b, &private, LEAF, RW, QUIRE_MAP_FIXED, section, 0));
+    put(&s->u, s->a, 0, 1);
+    put(&s->u, s->a, LEAF, 2);
+    CHECK(get(&s->u, s->b, private) == 1);
+    test_run(&s->u.w, 0, NULL);
+    s->healthy = test_world_copy(&s->u.w);
+    return section;
+}
+
+/*
+ * Goal: damage to a section, its tree and its views is found.  Method: one word each.
+ */
+static void sections(void)
+{
+    struct scene s;
+    struct quire_section *section = sections_begin(&s);
+    struct quire_section *free_record = &s.q->sections[1 - section->index];
+    pfn_t leaf = qi_section_leaf(section, 0), root = section->root;
+    entry_t *home = &table_entries(s.q, leaf)[0], *e;
+    unsigned n = 0;
+
+    s.a->regions->view = 0;
+    n += wanted(&s, "in no view of one");
+    section->state = QI_SECTION_FREE;
+    n += wanted(&s, "in no view of one");
+    s.a->regions->view += 1;
+    n += wanted(&s, "not page");
+    section->size = PAGE(1);
+    n += wanted(&s, "beyond the end");
+    s.a->regions->flags &= (uint8_t)~QUIRE_REGION_SHARED;
+    n += wanted(&s, "not its own alone");
+    *home &= ~(entry_t)ENTRY_FOLDED;
+    n += wanted(&s, "does not count as changed");
+    e = slot_of(&s, s.a, 0, 1);
+    *e &= ~ENTRY_SECTION;
+    n += wanted(&s, "but its home is in frame");
+    frame_record(&s.q->frames, pfn_at(s.a, 0))->home = home_make(free_frame(&s), 0);
+    n += wanted(&s, "lends nothing");
+    *home &= ~ENTRY_OWN;
+    n += wanted(&s, "holds no page");
+    section->views++;
+    n += wanted(&s, "views differ");
+    section->writers++;
+    n += wanted(&s, "views differ");
+    section->root = free_frame(&s);
+    n += wanted(&s, "none of its tables");
+    section->root = 0;
+    n += wanted(&s, "none of its tables");
+    record(&s, leaf)->level = 2;
+    n += wanted(&s, "none of its tables");
+    record(&s, leaf)->section ^= 1;
+    n += wanted(&s, "none of its tables");
+    table_entries(s.q, root)[0] = entry_table(0);
+    n += wanted(&s, "none of its tables");
+    table_entries(s.q, root)[0] = entry_table(free_frame(&s));
+    n += wanted(&s, "none of its tables");
+    section->root = QI_NO_FRAME;
+    n += wanted(&s, "tables of sections");
+    section->refs = 0;
+    n += wanted(&s, "0 references");
+    section->limit++;
+    n += wanted(&s, "references");
+    section->charge++;
+    n += wanted(&s, "promised");
+    section->charge++;
+    section->changing = 1; /* then it may be so */
+    n += wanted(&s, "promised pages");
+    free_record->state = QI_SECTION_LIVE;
+    n += wanted(&s, "sections: 1 counted, 2 found");
+    FIGURES("%u kinds of damage", n);
+    quire_section_close(section);
+    scene_end(&s);
+}
+
 CHECK_MAIN("unit.audit", TEST(frames), TEST(counts), TEST(entries), TEST(homes), TEST(regions),
-           TEST(neighbours), TEST(pins), TEST(prototypes), TEST(dying), TEST(no_frames))
+           TEST(neighbours), TEST(pins), TEST(prototypes), TEST(dying), TEST(no_frames),
+           TEST(sections))

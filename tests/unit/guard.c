@@ -173,5 +173,35 @@ static void costs_tables(void)
     finish(&u);
 }
 
+/*
+ * Goal: an access that finds the guard only in its copy of the leaf is refused as well, and costs
+ * no page.  Method: a guard in a leaf that is shared, hidden, and allowed again.
+ */
+static void hidden_from_the_look(void)
+{
+    for (uint32_t access = R; access <= W; access++) {
+        struct unit u;
+        struct quire_space *a, *b;
+
+        begin(&u);
+        a = space_new(&u);
+        map(&u, a, 0, LEAF, RW);
+        put(&u, a, 0, 1);
+        guard(&u, a, PAGE(1), PAGE(1));
+        b = fork_of(&u, a);
+        protect(&u, a, 0, LEAF, 0);
+        protect(&u, a, 0, LEAF, RW);
+        CHECK_STATUS(quire_fault(a, PAGE(1), access), QUIRE_GUARDED);
+        audit(&u);
+        CHECK(stats_of(&u).hidden == 1 && stats_of(&u).frames_data == 1);
+        guarded(&u, a, PAGE(1));
+        CHECK(get(&u, a, 0) == 1);
+        end(&u, a);
+        guarded(&u, b, PAGE(1));
+        end(&u, b);
+        finish(&u);
+    }
+}
+
 CHECK_MAIN("unit.guard", TEST(takes_and_leaves_zeros), TEST(what_takes_a_guard),
-           TEST(each_side_its_own), TEST(costs_tables))
+           TEST(each_side_its_own), TEST(costs_tables), TEST(hidden_from_the_look))

@@ -238,6 +238,10 @@ static void bad_config(void)
     SPOILT(max_spaces, (1 << 24) + 1, true);
     SPOILT(cpus, (1 << 12) + 1, true);
     SPOILT(max_pins, (1 << 24) + 1, true);
+    SPOILT(max_sections, 1 << 24, true);
+    SPOILT(max_transfers, (1 << 24) + 1, true);
+    SPOILT(fault_around, 3, true);
+    SPOILT(fault_around, 1 << 16, true);
     SPOILT(stack_gap, PAGE(1) + 1, true);
     SPOILT(colours, 3, true);
     SPOILT(colours, QUIRE_COLOURS_MAX * 2, true);

@@ -325,6 +325,14 @@ static void the_reserve_is_for_freeing(void)
     unmap(&u, b, PAGE(1), PAGE(1));
     CHECK_STATUS(quire_protect(a, PAGE(2), PAGE(1), QUIRE_NONE), QUIRE_NO_MEMORY);
     CHECK(get(&u, a, PAGE(1)) == 2);
+    end(&u, b);
+    give_all(&u);
+    b = fork_of(&u, a);
+    leave_free(&u, 0);
+    CHECK_OK(quire_discard(b, PAGE(1), PAGE(1)));
+    audit(&u);
+    CHECK(get(&u, a, PAGE(1)) == 2);
+    give_all(&u);
     end(&u, a);
     end(&u, b);
     give_all(&u);

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page cache is the section: reading, writing, cutting and forgetting its bytes.
+ *
+ * quire_section_read and quire_section_write copy to and from the very frames that views map, so
+ * there is nothing to be kept equal.  A write happens under the lock of the page's leaf, with the
+ * mark that the page has changed: so a page is never purged, nor taken for written back, between
+ * the two.  A read takes no lock: the frame stays what it is until this call has ended, even if the
+ * page leaves the section meanwhile.
+ *
+ * A page that is written as a whole, or beyond which the section ends, is not read first.
+ *
+ * Cutting.  The order is: a lower `limit`, below which everything goes on, and above which faults,
+ * reads and writes wait; transfers above it end; every view of it is taken away, space by space;
+ * the pages go; the new size.  Before the pages go nothing was seen by anybody but a wait, so a cut
+ * that finds no memory (shared tables have to be left to take a view away) puts the limit back, and
+ * nothing has happened.  A fork may hand on what one space still had: the counts of the pages say
+ * so, and the round is made again.  What private views have copied is theirs (Linux unmaps that as
+ * well; nothing in POSIX asks for it).
+ *
+ * The rest of the last page is cleared when the section is cut, and when it grows, since views may
+ * have written there; so nothing that was cut off is ever seen again.
+ *
+ * Locks: a reference of the caller's; of one leaf at a time, with the tree's where pages come or
+ * go.
+ */
+#include "section.h"
+
+/* ---- reading and writing ------------------------------------------------------------------- */
+
+/* The part of one page that a copy is about. */
+struct piece {
+    uint64_t at; /* of the section, bytes */
+    size_t n;
+};
+
+static struct piece piece_at(const struct quire_section *section, uint64_t at, size_t length)
+{
+    uint64_t size = quire_section_size(section);
+    size_t n = (size_t)(QUIRE_PAGE_SIZE - (at & (QUIRE_PAGE_SIZE - 1)));
+    if (at >= size)
+        return (struct piece){at, 0};
+    if (n > size - at)
+        n = (size_t)(size - at);
+    return (struct piece){at, n < length ? n : length};
+}
+
+static unsigned char *page_bytes(const struct quire *q, entry_t e, uint64_t at)
+{
+    return (unsigned char *)frame_memory(&q->frames, entry_pfn(e)) + (at & (QUIRE_PAGE_SIZE - 1));
+}
+
+/* False: the page has to be brought first. */
+static bool piece_read(struct quire_section *section, struct piece p, void *to)
+{
+    struct quire *q = section->q;
+    struct qi_cpu *cpu = qi_enter(q);
+    entry_t e = qi_section_peek(section, p.at >> QUIRE_PAGE_SHIFT);
+    bool there = e != 0 && !(e & ENTRY_BUSY);
+    if (there)
+        memcpy(to, page_bytes(q, e, p.at), p.n);
+    else if (e == 0 && !qi_section_paged(section)) {
+        memset(to, 0, p.n); /* shared memory that nobody has touched */
+        there = true;
+    }
+    qi_leave(cpu);
+    return there;
+}
+
+/* A page that is all new: no byte of what the pager has is left of it. */
+static bool piece_whole(const struct quire_section *section, struct piece p)
+{
+    return (p.at & (QUIRE_PAGE_SIZE - 1)) == 0 &&
+           (p.n == QUIRE_PAGE_SIZE || p.at + p.n >= quire_section_size(section));
+}
+
+static void slot_write(struct quire *q, const struct qi_slot *slot, struct piece p,
+                       const void *from)
+{
+    entry_t e = entry_load(slot->slot);
+    memcpy(page_bytes(q, e, p.at), from, p.n);
+    entry_store(slot->slot, e | ENTRY_FOLDED);
+}
+
+/* A page that is all new: readers take no lock, so it has its bytes before it is there. */
+static void slot_fill_with(struct qi_cpu *cpu, const struct qi_slot *slot, struct piece p,
+                           const void *from)
+{
+    pfn_t pfn =
+        qi_frame_alloc(cpu, QI_FRAME_DATA, p.n < QUIRE_PAGE_SIZE ? QI_WANT_ZEROED : QI_WANT_ANY,
+                       qi_frame_any_colour(cpu));
+    memcpy(frame_memory(&cpu->q->frames, pfn), from, p.n);
+    qi_slot_fill(cpu, slot, pfn, ENTRY_FOLDED);
+}
+
+/* What a try has come to. */
+enum try { TRY_DONE, TRY_BRING, TRY_NO_ROOM, TRY_SEALED };
+
+static enum try piece_write(struct quire_section *section, struct piece p, const void *from,
+                            uint32_t *need)
+{
+    struct quire *q = section->q;
+    struct qi_cpu *cpu = qi_enter(q);
+    struct qi_slot slot;
+    uint64_t page = p.at >> QUIRE_PAGE_SHIFT;
+    enum try result = TRY_BRING;
+    if (qi_load(&section->seals) & QUIRE_SEAL_WRITE) { /* whoever seals waits for this call */
+        qi_leave(cpu);
+        return TRY_SEALED;
+    }
+    if (qi_slot_lock(cpu, section, page, &slot)) {
+        entry_t e = entry_load(slot.slot);
+        if (e != 0 && !(e & ENTRY_BUSY) && p.at + p.n <= qi_load(&section->limit)) {
+            slot_write(q, &slot, p, from);
+            result = TRY_DONE;
+        }
+        qi_slot_unlock(cpu, &slot);
+    }
+    if (result == TRY_BRING && piece_whole(section, p)) {
+        result = TRY_NO_ROOM;
+        if (qi_slot_make(cpu, section, page, 1, need, &slot)) {
+            result = TRY_BRING;
+            /* The size may have changed since it was asked. */
+            if (entry_load(slot.slot) == 0 && p.at + p.n <= qi_load(&section->limit) &&
+                piece_whole(section, p)) {
+                slot_fill_with(cpu, &slot, p, from);
+                result = TRY_DONE;
+            }
+            qi_slot_made(cpu, section, &slot);
+        }
+    }
+    qi_leave(cpu);
+    return result;
+}
+
+/* With nothing held: what a piece needs before it can be tried again; QUIRE_OK: there is. */
+static enum quire_status piece_again(struct quire_section *section, struct piece p, enum try why,
+                                     uint32_t need, bool no_wait)
+{
+    struct quire *q = section->q;
+    if (why == TRY_BRING && p.at + p.n > qi_load(&section->limit)) { /* it is being cut off here */
+        if (!no_wait)
+            host_yield(q->host);
+        return no_wait ? QUIRE_WOULD_WAIT : QUIRE_OK;
+    }
+    if (why == TRY_BRING)
+        return qi_section_bring(section, p.at >> QUIRE_PAGE_SHIFT, no_wait);
+    if (qi_frames_gather(q, need, false))
+        return QUIRE_OK;
+    if (no_wait)
+        return QUIRE_WOULD_WAIT;
+    return qi_wait_for_frames(q, need, false) ? QUIRE_OK : QUIRE_NO_MEMORY;
+}
+
+static enum quire_status copy(struct quire_section *section, uint64_t offset, unsigned char *to,
+                              const unsigned char *from, size_t length, uint32_t access,
+                              size_t *done)
+{
+    bool no_wait = (access & QUIRE_NO_WAIT) != 0;
+    enum quire_status status = QUIRE_OK;
+    size_t copied = 0;
+    if (access & ~(uint32_t)QUIRE_NO_WAIT)
+        status = QUIRE_BAD_FLAGS;
+    else if (offset + length < offset)
+        status = QUIRE_WRAPS;
+    while (status == QUIRE_OK && copied < length) {
+        struct piece p = piece_at(section, offset + copied, length - copied);
+        uint32_t need = 0;
+        if (p.n == 0)
+            break;
+        enum try result = TRY_DONE;
+        if (from)
+            result = piece_write(section, p, from + copied, &need);
+        else if (!piece_read(section, p, to + copied))
+            result = TRY_BRING;
+        if (result == TRY_DONE)
+            copied += p.n;
+        else if (result == TRY_SEALED)
+            status = QUIRE_SEALED;
+        else
+            status = piece_again(section, p, result, need, no_wait);
+    }
+    if (done)
+        *done = copied;
+    return status;
+}
+
+enum quire_status quire_section_read(struct quire_section *section, uint64_t offset, void *to,
+                                     size_t length, uint32_t access, size_t *done)
+{
+    return copy(section, offset, to, NULL, length, access, done);
+}
+
+enum quire_status quire_section_write(struct quire_section *section, uint64_t offset,
+                                      const void *from, size_t length, uint32_t access,
+                                      size_t *done)
+{
+    return copy(section, offset, NULL, from, length, access, done);
+}
+
+/* ---- forgetting ---------------------------------------------------------------------------- */
+
+/* What a pass over pages does with each that nobody uses. */
+enum pass {
+    PASS_CUT,     /* it goes, whatever it holds */
+    PASS_DISCARD, /* the same; one that is used, and no pager can bring back, is cleared */
+    PASS_PURGE,   /* it goes if the pager has it, and nobody has pinned it */
+};
+
+static bool goes(const struct quire *q, const struct qi_slot *slot, entry_t e, enum pass pass)
+{
+    if (e == 0 || (e & (ENTRY_BUSY | ENTRY_WRITING)) || qi_slot_uses(q, slot) > 0)
+        return false;
+    return pass != PASS_PURGE ||
+           (!entry_dirty(e) && qi_load(&frame_record(&q->frames, entry_pfn(e))->share) == 0);
+}
+
+/* Pages of [first, end) in one leaf; *left: some stayed.  Returns how many went. */
+static uint64_t leaf_pass(struct qi_cpu *cpu, struct quire_section *section, uint64_t first,
+                          uint64_t end, enum pass pass, bool *left)
+{
+    struct quire *q = cpu->q;
+    struct qi_slot slot, each;
+    uint64_t went = 0;
+    if (!qi_slot_lock(cpu, section, first, &slot))
+        return 0;
+    each = slot;
+    do {
+        entry_t e = entry_load(each.slot);
+        if (goes(q, &each, e, pass)) {
+            qi_slot_clear(cpu, &each);
+            went++;
+        } else if (e != 0) {
+            *left = true;
+            if (pass == PASS_DISCARD && !qi_section_paged(section))
+                memset(frame_memory(&q->frames, entry_pfn(e)), 0, QUIRE_PAGE_SIZE);
+        }
+    } while (++first < end && qi_slot_next(&each));
+    qi_slot_unlock(cpu, &slot);
+    return went;
+}
+
+static uint64_t pages_pass(struct quire_section *section, uint64_t first, uint64_t end,
+                           enum pass pass, bool *left)
+{
+    struct quire *q = section->q;
+    uint64_t went = 0;
+    *left = false;
+    for (uint64_t page = first; page < end;) {
+        struct qi_cpu *cpu = qi_enter(q);
+        page = qi_section_next(section, page, end);
+        if (page < end)
+            went += leaf_pass(cpu, section, page, end, pass, left);
+        qi_leave(cpu);
+        page = page < end ? (page | (QUIRE_TABLE_ENTRIES - 1)) + 1 : end;
+        host_yield(q->host);
+    }
+    struct qi_cpu *cpu = qi_enter(q);
+    qi_section_trim(cpu, section, first, end);
+    qi_leave(cpu);
+    return went;
+}
+
+/* Does some view still have a page of [first, end)? */
+static bool any_used(struct quire_section *section, uint64_t first, uint64_t end)
+{
+    struct quire *q = section->q;
+    bool used = false;
+    for (uint64_t page = first; page < end && !used;) {
+        struct qi_cpu *cpu = qi_enter(q);
+        struct qi_slot slot;
+        page = qi_section_next(section, page, end);
+        if (page < end && qi_slot_lock(cpu, section, page, &slot)) {
+            const struct qi_frame *r = table_record(q, slot.table);
+            struct qi_slot each = slot;
+            for (uint64_t at = page; r->side != QI_NO_FRAME && at < end && !used; at++) {
+                used = qi_slot_uses(q, &each) > 0;
+                if (!qi_slot_next(&each))
+                    break;
+            }
+            qi_slot_unlock(cpu, &slot);
+        }
+        qi_leave(cpu);
+        page = (page | (QUIRE_TABLE_ENTRIES - 1)) + 1;
+    }
+    return used;
+}
+
+/* Take [first, end) away from all views; tables that wait to be dropped still use pages. */
+static enum quire_status views_go(struct quire_section *section, uint64_t first, uint64_t end)
+{
+    enum quire_status status = qi_views_lose(section, first, end, QI_LOSE_VIEWS);
+    qi_finish(section->q, QI_ALL_SLICES);
+    return status;
+}
+
+static uint64_t range_first(uint64_t offset) { return qi_pages_up(offset); }
+static uint64_t range_end(uint64_t offset, uint64_t length)
+{
+    return (offset + length < offset ? UINT64_MAX : offset + length) >> QUIRE_PAGE_SHIFT;
+}
+
+uint64_t quire_section_purge(struct quire_section *section, uint64_t offset, uint64_t length,
+                             bool mapped)
+{
+    uint64_t first = offset >> QUIRE_PAGE_SHIFT;
+    uint64_t end = offset + length < offset ? UINT64_MAX : qi_pages_up(offset + length);
+    bool left;
+    qi_section_hold(section);
+    if (mapped && qi_section_paged(section) && section->pager->stable)
+        (void)views_go(section, first, end);
+    uint64_t went = pages_pass(section, first, end, PASS_PURGE, &left);
+    qi_section_let_go(section);
+    return went;
+}
+
+enum quire_status quire_section_discard(struct quire_section *section, uint64_t offset,
+                                        uint64_t length)
+{
+    uint64_t first = range_first(offset), end = range_end(offset, length);
+    enum quire_status status = QUIRE_OK;
+    bool left = first < end;
+    qi_section_hold(section);
+    qi_section_change_begin(section);
+    if (qi_load(&section->seals) & QUIRE_SEAL_WRITE)
+        status = QUIRE_SEALED;
+    /* Programs may go on in the range: there is an end to catching up with them. */
+    for (unsigned tries = 4; status == QUIRE_OK && left && tries > 0; tries--) {
+        qi_section_settle(section, first, end);
+        status = views_go(section, first, end);
+        if (status == QUIRE_OK)
+            pages_pass(section, first, end, PASS_DISCARD, &left);
+    }
+    qi_section_change_end(section);
+    qi_section_let_go(section);
+    return status;
+}
+
+/* ---- size ---------------------------------------------------------------------------------- */
+
+/* What lies behind the end, at `size`, in its page. */
+static void tail_clear(struct quire_section *section, uint64_t size)
+{
+    struct quire *q = section->q;
+    struct qi_slot slot;
+    size_t kept = (size_t)(size & (QUIRE_PAGE_SIZE - 1));
+    if (kept == 0 || QI_CANARY(QI_CANARY_TAIL_NOT_CLEARED))
+        return;
+    struct qi_cpu *cpu = qi_enter(q);
+    if (qi_slot_lock(cpu, section, size >> QUIRE_PAGE_SHIFT, &slot)) {
+        entry_t e = entry_load(slot.slot);
+        if (e != 0 && !(e & ENTRY_BUSY)) {
+            memset(page_bytes(q, e, size), 0, QUIRE_PAGE_SIZE - kept);
+            entry_store(slot.slot, e | ENTRY_FOLDED);
+        }
+        qi_slot_unlock(cpu, &slot);
+    }
+    qi_leave(cpu);
+}
+
+static enum quire_status promise(struct quire_section *section, uint64_t pages)
+{
+    struct quire *q = section->q;
+    enum quire_status status;
+    do {
+        struct qi_cpu *cpu = qi_enter(q);
+        status = qi_commit_promise(cpu, pages);
+        if (status == QUIRE_OK)
+            section->charge += pages;
+        qi_leave(cpu);
+    } while (qi_try_again(q, &status, 0, false, pages));
+    return status;
+}
+
+static enum quire_status grow(struct quire_section *section, uint64_t size)
+{
+    uint64_t old = section->size;
+    if (section->seals & QUIRE_SEAL_GROW)
+        return QUIRE_SEALED;
+    if (!qi_section_paged(section)) {
+        enum quire_status status = promise(section, qi_pages_up(size) - qi_pages_up(old));
+        if (status != QUIRE_OK)
+            return status;
+    } else if (old & (QUIRE_PAGE_SIZE - 1)) { /* what it has behind the end is not to be seen */
+        enum quire_status status;
+        do
+            status = qi_section_bring(section, old >> QUIRE_PAGE_SHIFT, false);
+        while (status == QUIRE_OK && !quire_section_resident(section, old));
+        if (status != QUIRE_OK)
+            return status;
+    }
+    qi_section_settle(section, old >> QUIRE_PAGE_SHIFT, qi_pages_up(old));
+    tail_clear(section, old);
+    qi_store(&section->limit, size);
+    qi_store(&section->size, size);
+    return QUIRE_OK;
+}
+
+/* Whoever finds or makes pages under the lock of the tree has looked at the old limit, or will at
+ * this one. */
+static void limit_set(struct quire_section *section, uint64_t limit)
+{
+    struct qi_cpu *cpu = qi_enter(section->q);
+    lock_take(cpu, &section->lock, QI_RANK_SECTION);
+    qi_store(&section->limit, limit);
+    lock_drop(cpu, &section->lock, QI_RANK_SECTION);
+    qi_leave(cpu);
+}
+
+static enum quire_status shrink(struct quire_section *section, uint64_t size)
+{
+    struct quire *q = section->q;
+    uint64_t first = qi_pages_up(size), end = qi_pages_up(section->size);
+    if (section->seals & QUIRE_SEAL_SHRINK)
+        return QUIRE_SEALED;
+    limit_set(section, size);
+    bool left, keep = QI_CANARY(QI_CANARY_CUT_KEEPS_VIEWS);
+    do { /* again for what was begun before the limit was seen */
+        qi_section_settle(section, size >> QUIRE_PAGE_SHIFT, end);
+        while (any_used(section, first, end) && !keep) {
+            enum quire_status status = views_go(section, first, end);
+            if (status != QUIRE_OK) {
+                limit_set(section, section->size);
+                return status;
+            }
+        }
+        pages_pass(section, first, end, PASS_CUT, &left);
+    } while (left && !keep);
+    /* The size first: then a page that is being read is cleared when it is there (read_done). */
+    qi_store(&section->size, size);
+    tail_clear(section, size);
+    if (section->charge > 0) {
+        struct qi_cpu *cpu = qi_enter(q);
+        qi_commit_give(cpu, end - first);
+        section->charge -= end - first;
+        qi_leave(cpu);
+    }
+    return QUIRE_OK;
+}
+
+enum quire_status quire_section_resize(struct quire_section *section, uint64_t size)
+{
+    enum quire_status status = QUIRE_OK;
+    if (qi_pages_up(size) > UINT64_C(1) << (QUIRE_LEVELS * QUIRE_TABLE_SHIFT))
+        return QUIRE_OUT_OF_RANGE;
+    qi_section_hold(section);
+    qi_section_change_begin(section);
+    if (size > section->size)
+        status = grow(section, size);
+    else if (size < section->size)
+        status = shrink(section, size);
+    qi_section_change_end(section);
+    qi_section_let_go(section);
+    return status;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A file for tests: an array of bytes behind the pager of a section.
+ *
+ * Transfers end at once, or, with `late`, wait in the file until test_file_end is called, in any
+ * order that a test wants.  A transfer fails if the file says so when it ends.  What lies beyond
+ * the section's end is not stored: there the file holds zeros, as one that ends there does.
+ */
+#ifndef TESTS_HOST_PAGER_H
+#define TESTS_HOST_PAGER_H
+
+#include "world.h"
+
+enum { TEST_FILE_WAITING = 32 };
+
+struct test_file {
+    struct test_world *world;
+    uint8_t *bytes;  /* what is stored; `capacity` of them; null: shared memory, without a file */
+    size_t capacity; /* whole pages */
+    bool late;       /* transfers wait for test_file_end */
+    bool unstable;   /* asked when it is opened: see struct quire_pager */
+    bool fail_reads, fail_writes;
+    /* Not null: does this transfer, which ends, fail?  Asked after the two above. */
+    bool (*fails)(struct test_file *file, const struct quire_io *io);
+    struct quire_io *waiting[TEST_FILE_WAITING];
+    unsigned waiting_count;
+    uint64_t reads, writes, pages_read, pages_written; /* begun */
+    uint64_t failed_reads, failed_writes;              /* ended */
+    unsigned gone;                                     /* how often the section has gone */
+};
+
+/* `bytes` is the test's, capacity a multiple of the page size; everything else is as in a file that
+ * works. */
+void test_file_init(struct test_file *file, struct test_world *world, uint8_t *bytes,
+                    size_t capacity);
+/* A section of `size` bytes over it. */
+QUIRE_WARN_UNUSED enum quire_status test_file_open(struct test_file *file, uint64_t size,
+                                                   struct quire_section **out);
+/* End the transfer that is `index`-th among those that wait. */
+void test_file_end(struct test_file *file, unsigned index);
+
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Files under running programs: worker 0 writes back, purges, cuts off and reads ahead, one worker
+ * is the device, and the others go on in views of the same file.
+ *
+ * The file stores in words, as the workers do, so that a page which is written back while a program
+ * stores in it holds each word old or new.
+ */
+#define _GNU_SOURCE
+#include "threads.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <time.h>
+
+enum { FILE_SIZE = 2 * QUIRE_TABLE_ENTRIES << QUIRE_PAGE_SHIFT, QUEUE = 64, DEVICE = 1 };
+
+static struct {
+    uint8_t bytes[FILE_SIZE];
+    struct quire_section *section;
+    bool late; /* transfers are ended by worker DEVICE */
+    pthread_mutex_t lock;
+    struct quire_io *queue[QUEUE];
+    unsigned queued;
+} file = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* A device reads and writes memory without asking who else does. */
+__attribute__((no_sanitize("thread"))) static void copy_words(volatile uint64_t *to,
+                                                              const volatile uint64_t *from)
+{
+    for (unsigned i = 0; i < QUIRE_PAGE_SIZE / sizeof *to; i++)
+        to[i] = from[i];
+}
+
+static void transfer(struct quire_io *io)
+{
+    const struct quire_config *c = &world.config;
+
+    for (uint32_t i = 0; i < io->pages; i++) {
+        uint64_t *page =
+            (void *)((uint8_t *)c->direct_map + PAGE((uint64_t)(io->frames[i] - c->first_frame)));
+        uint64_t *stored = (void *)(file.bytes + io->offset + PAGE(i));
+
+        copy_words(io->write ? stored : page, io->write ? page : stored);
+    }
+    quire_io_done(io, true);
+}
+
+static void start(void *cookie, struct quire_io *io)
+{
+    bool queued = false;
+
+    (void)cookie;
+    if (file.late) {
+        pthread_mutex_lock(&file.lock);
+        queued = file.queued < QUEUE;
+        if (queued)
+            file.queue[file.queued++] = io;
+        pthread_mutex_unlock(&file.lock);
+    }
+    if (!queued)
+        transfer(io);
+}
+
+/* End one transfer, any of those that wait. */
+static bool device_work(struct worker *w)
+{
+    struct quire_io *io = NULL;
+
+    pthread_mutex_lock(&file.lock);
+    if (file.queued > 0) {
+        unsigned i = below(w, file.queued);
+
+        io = file.queue[i];
+        file.queue[i] = file.queue[--file.queued];
+    }
+    pthread_mutex_unlock(&file.lock);
+    if (io)
+        transfer(io);
+    return io != NULL;
+}
+
+static void view(struct quire_space *space, uint32_t flags)
+{
+    vaddr_t at = 0;
+
+    CHECK_OK(quire_map_view(space, &at, 2 * LEAF, RW, QUIRE_MAP_FIXED | QUIRE_MAP_REPLACE | flags,
+                            file.section, 0));
+}
+
+static _Thread_local struct worker *running; /* whose CPU runs a space on this thread; or null */
+
+/* There are fewer processors than threads, and the device needs one; a CPU answers meanwhile. */
+static void sleep_a_little(struct test_world *w, struct quire_section *section)
+{
+    (void)w, (void)section;
+    if (running)
+        soft_cpu_poll(running->cpu);
+    nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+}
+
+static void begin_file(bool late)
+{
+    static const struct quire_pager pager = {.start = start, .stable = true};
+
+    memset(file.bytes, 0, sizeof file.bytes);
+    file.late = late;
+    world.wait_io = sleep_a_little;
+    CHECK_OK(quire_section_create(world.q, FILE_SIZE, &pager, NULL, &file.section));
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        spaces[i] = space_new();
+        view(spaces[i], QUIRE_MAP_SHARED);
+    }
+}
+
+static void begin_prompt(void) { begin_file(false); }
+static void begin_late(void) { begin_file(true); }
+
+static void end_file(void)
+{
+    file.late = false;
+    end_all();
+    quire_section_close(file.section);
+}
+
+/* What the workers stored last is in the file when it is written back. */
+static void end_written(void)
+{
+    file.late = false;
+    CHECK_OK(quire_section_sync(file.section, 0, UINT64_MAX, 0, NULL));
+    for (uint32_t i = 0; i < WORKERS; i++)
+        for (uint32_t page = 0; page < PAGES; page++)
+            for (uint32_t n = 0; n < WORDS; n++)
+                CHECK(memcmp(file.bytes + word_at(&workers[i], page, n),
+                             &workers[i].shadow[0][page][n], sizeof(uint64_t)) == 0);
+    end_file();
+}
+
+static void manage(struct worker *w)
+{
+    uint64_t offset = page_at(below(w, PAGES)), length = PAGE(1 + below(w, 8));
+
+    switch (below(w, 4)) {
+    case 0: CHECK_OK(quire_section_sync(file.section, offset, length, 0, NULL)); break;
+    case 1:
+        CHECK_OK(quire_section_sync(file.section, offset, length, QUIRE_SYNC_START, NULL));
+        break;
+    case 2: (void)quire_section_purge(file.section, offset, length, below(w, 2)); break;
+    default: quire_section_fetch(file.section, offset, length);
+    }
+}
+
+/* A word of the worker's, in its own view or in the file. */
+static void touch_file(struct worker *w)
+{
+    uint32_t page = below(w, PAGES), n = below(w, WORDS);
+    uint64_t *shadow = &w->shadow[0][page][n], word = 0;
+    vaddr_t at = word_at(w, page, n);
+
+    switch (below(w, 4)) {
+    case 0: store(w, at, *shadow = word_new(w)); break;
+    case 1: CHECK(load(w, at) == *shadow); break;
+    case 2:
+        CHECK_OK(quire_section_read(file.section, at, &word, sizeof word, 0, NULL));
+        CHECK(word == *shadow);
+        break;
+    default:
+        *shadow = word_new(w);
+        CHECK_OK(quire_section_write(file.section, at, shadow, sizeof *shadow, 0, NULL));
+    }
+}
+
+/* Workers 2 and up work; 0 manages until they have finished, and 1 is the device until 0 has. */
+static void work_file(struct worker *w)
+{
+    if (w->number == DEVICE) {
+        while (device_work(w) || said() < WORKERS - 1)
+            sched_yield();
+        return;
+    }
+    if (w->number == 0) {
+        while (said() < WORKERS - 2)
+            manage(w);
+    } else {
+        run(w, spaces[w->number]);
+        running = w;
+        for (uint32_t i = 0; i < OPERATIONS; i++)
+            touch_file(w);
+        running = NULL;
+    }
+    __atomic_fetch_add(&said_last, 1, __ATOMIC_ACQ_REL);
+}
+
+void written_back(void) { rounds(begin_prompt, work_file, end_written); }
+void written_late(void) { rounds(begin_late, work_file, end_written); }
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+/* What was cut off is gone, and comes back as zeros. */
+static void touch_cut(struct worker *w)
+{
+    uint32_t page = below(w, PAGES);
+    uint64_t *shadow = &w->shadow[0][page][0], word = word_new(w), seen;
+    enum quire_status status;
+
+    soft_cpu_poll(w->cpu);
+    status = soft_store(w->cpu, word_at(w, page, 0), &word, sizeof word);
+    CHECK(status == QUIRE_OK || status == QUIRE_BEYOND_END);
+    if (status == QUIRE_OK)
+        *shadow = word;
+    soft_cpu_poll(w->cpu);
+    status = soft_load(w->cpu, word_at(w, page, 0), &seen, sizeof seen);
+    CHECK(status == QUIRE_OK || status == QUIRE_BEYOND_END);
+    CHECK(status != QUIRE_OK || seen == *shadow || seen == 0);
+    if (status == QUIRE_OK)
+        *shadow = seen;
+}
+
+static void work_cut(struct worker *w)
+{
+    if (w->number > 0) {
+        run(w, spaces[w->number]);
+        while (!said()) {
+            for (uint32_t i = 0; i < PAGES; i++)
+                touch_cut(w);
+            rest(w);
+        }
+        return;
+    }
+    soft_cpu_leave(w->cpu);
+    for (uint32_t i = 0; i < OPERATIONS / 20; i++) {
+        uint64_t size = PAGE(below(w, PAGES));
+        uint64_t word = 0;
+
+        CHECK_OK(quire_section_resize(file.section, size));
+        CHECK_STATUS(quire_fault(spaces[1], size, QUIRE_READ), QUIRE_BEYOND_END);
+        memset(file.bytes + size, 0, FILE_SIZE - size);
+        CHECK_OK(quire_section_resize(file.section, FILE_SIZE));
+        CHECK_OK(
+            quire_section_read(file.section, size + word_at(w, 0, 0), &word, sizeof word, 0, NULL));
+        CHECK(word == 0);
+        if (below(w, 2))
+            CHECK_OK(quire_section_sync(file.section, 0, UINT64_MAX, 0, NULL));
+    }
+    say(1);
+}
+
+void cut_off(void) { rounds(begin_prompt, work_cut, end_file); }
+
+/* ---- private views --------------------------------------------------------------------------- */
+
+static void begin_private(void)
+{
+    begin_file(false);
+    for (uint32_t i = 0; i < WORKERS; i++)
+        view(spaces[i], 0);
+}
+
+/* Copies of pages of the file, which worker 0 forgets and the spaces fork. */
+static void work_private(struct worker *w)
+{
+    struct quire_space *space = spaces[w->number];
+
+    run(w, space);
+    for (uint32_t i = 0; i < OPERATIONS; i++) {
+        if (w->number == 0 && i % 8 == 0) {
+            soft_cpu_leave(w->cpu);
+            (void)quire_section_purge(file.section, 0, UINT64_MAX, true);
+            soft_cpu_enter(w->cpu);
+        } else if (i % 32 == 0) {
+            struct quire_space *child;
+
+            soft_cpu_leave(w->cpu);
+            child = fork_of(space);
+            run(w, child);
+            soft_cpu_leave(w->cpu);
+            quire_space_destroy(space);
+            soft_cpu_enter(w->cpu);
+            spaces[w->number] = space = child;
+        }
+        touch(w, 0);
+    }
+    verify(w, 0);
+}
+
+void copied(void) { rounds(begin_private, work_private, end_file); }
