@@ -404,7 +404,7 @@ static bool table_gone(struct qi_cpu *cpu, pfn_t table)
     if (gone) {
         if (r->side != QI_NO_FRAME)
             qi_frame_free(cpu, r->side);
-        r->side = QI_NO_FRAME;
+        qi_store(&r->side, QI_NO_FRAME);
         qi_frame_free(cpu, table); /* whoever waits for the lock sees that it is free */
     }
     lock_drop(cpu, &r->lock, QI_RANK_TABLE);
