@@ -48,6 +48,7 @@ void world_create(unsigned cpus)
     struct quire_config config = {
         .first_frame = FIRST_FRAME,
         .frame_count = FRAMES,
+        .max_sections = 1,
         .max_spaces = SLOTS,
         .cpus = cpus,
         .max_pins = CPUS_MAX,

@@ -43,6 +43,7 @@ enum {
     FIRST_FRAME = 16,
     STACK_SIZE = 6144,
     TAKEN_MAX = FRAMES,
+    FILE_PAGES = 4, /* of the section */
     TEXT_MAX = 240,
 };
 
@@ -122,6 +123,8 @@ struct world {
     struct quire_space *space[SLOTS]; /* null: none of this name */
     struct quire_pin pin[CPUS_MAX];
     struct quire_run pin_run[CPUS_MAX][4];
+    struct quire_section *section; /* null: the start state has none */
+    uint64_t file[FILE_PAGES];     /* the first word of each page, as the pager has stored it */
     pfn_t taken[TAKEN_MAX];
     uint32_t taken_count;
     uint32_t cpu_count;

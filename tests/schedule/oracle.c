@@ -139,6 +139,29 @@ static enum quire_status pages_populate(struct oracle *o, struct oracle_space *s
     return QUIRE_OK;
 }
 
+/* Where the content of a page is. */
+static uint64_t *content(struct oracle *o, struct oracle_space *s, unsigned page)
+{
+    return s->flags[page] & (PAGE_SHARED | PAGE_PRIVATE) ? &o->file[page] : &s->value[page];
+}
+
+/* A private view's page becomes the space's own. */
+static bool view_copy(struct oracle *o, struct oracle_space *s, unsigned page)
+{
+    if (!(s->flags[page] & PAGE_PRIVATE))
+        return false;
+    s->value[page] = o->file[page];
+    s->flags[page] &= (uint8_t)~PAGE_PRIVATE;
+    return true;
+}
+
+static enum quire_status view_map(struct oracle_space *s, const struct op *op)
+{
+    for (unsigned p = op->page; p < end_of(op); p++)
+        page_set(s, p, QUIRE_READ | QUIRE_WRITE, op->prot ? PAGE_PRIVATE : PAGE_SHARED);
+    return QUIRE_OK;
+}
+
 /* A debugger's read changes nothing, so no stack grows for it. */
 static enum quire_status one_access(struct oracle *o, struct oracle_space *s, const struct op *op,
                                     uint64_t *value)
@@ -149,10 +172,11 @@ static enum quire_status one_access(struct oracle *o, struct oracle_space *s, co
     enum quire_status status =
         op->kind == OP_FORCE_READ ? page_status(s, op->page, access) : reach(s, op->page, access);
     if (status == QUIRE_OK && write) {
-        s->value[op->page] = *value;
+        (void)view_copy(o, s, op->page);
+        *content(o, s, op->page) = *value;
         s->stamp[op->page] = ++o->stamps;
     } else if (status == QUIRE_OK) {
-        *value = s->value[op->page];
+        *value = *content(o, s, op->page);
     }
     return status;
 }
@@ -216,6 +240,9 @@ bool oracle_grow(struct oracle *o, unsigned cpu, const struct op *op)
     struct oracle_space *s = &o->space[o->runs[cpu]];
     bool access = op->kind == OP_LOAD || op->kind == OP_READ || op_writes(op);
     uint32_t rights = op->kind == OP_LOAD || op->kind == OP_READ ? QUIRE_READ : QUIRE_WRITE;
+    if (op_writes(op) && page_status(s, op->page, QUIRE_WRITE) == QUIRE_OK &&
+        view_copy(o, s, op->page))
+        return true;
     if (!access || s->prot[op->page] != NO_REGION)
         return false;
     stack_grow(s, op->page, op->kind == OP_FORCE_WRITE ? 0 : rights);
@@ -263,6 +290,11 @@ enum quire_status oracle_run(struct oracle *o, unsigned cpu, const struct op *op
         *value = difference(s, &o->space[op->slot]);
         space_fork(s, &o->space[op->slot]);
         return QUIRE_OK;
+    case OP_VIEW: return view_map(s, op);
+    case OP_SECTION_READ: *value = o->file[op->page]; return QUIRE_OK;
+    case OP_SECTION_WRITE: o->file[op->page] = *value; return QUIRE_OK;
+    case OP_SYNC:
+    case OP_PURGE:
     case OP_TWIN:
     case OP_PULL:
     case OP_WORK:
@@ -278,14 +310,16 @@ enum quire_status oracle_run(struct oracle *o, unsigned cpu, const struct op *op
 
 void oracle_ending(const struct oracle *o, struct ending *out)
 {
+    struct oracle now = *o;
     memset(out, 0, sizeof *out);
+    memcpy(out->file, o->file, sizeof out->file);
     for (unsigned i = 0; i < SLOTS; i++) {
         struct oracle_space s = o->space[i];
         out->live[i] = s.live;
         for (unsigned t = 0; s.live && t < TOUCHED; t++) {
             out->load[i][t] = (uint8_t)reach(&s, touched[t], QUIRE_READ);
             out->store[i][t] = (uint8_t)reach(&s, touched[t], QUIRE_WRITE);
-            out->value[i][t] = s.value[touched[t]];
+            out->value[i][t] = *content(&now, &s, touched[t]);
         }
     }
 }

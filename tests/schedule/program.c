@@ -72,7 +72,14 @@ const struct op ops[] = {
     {"G0", OP_FORCE_WRITE, .page = 0},
     {"diffB", OP_DIFF, .slot = B},
     {"markB", OP_DIFF_MARK, .slot = B},
+    {"sr0", OP_SECTION_READ, .page = 0},
+    {"sw0", OP_SECTION_WRITE, .page = 0},
+    {"sw1", OP_SECTION_WRITE, .page = 1, .variant = true},
+    {"sync", OP_SYNC, .count = FILE_PAGES},
+    {"purge", OP_PURGE, .count = FILE_PAGES},
     /* Start states only. */
+    {"share", OP_VIEW, .count = FILE_PAGES},
+    {"private", OP_VIEW, .count = FILE_PAGES, .prot = 1},
     {"hog2", OP_HOG, .count = 2},
     {"hog3", OP_HOG, .count = 3},
     {"hog6", OP_HOG, .count = 6},
@@ -82,21 +89,21 @@ const struct op ops[] = {
     {"w5", OP_STORE, .page = 5},
     {"w17", OP_STORE, .page = 17},
 };
-enum { OPS_OF_STARTS = 8, OP_TABLE = sizeof ops / sizeof ops[0] };
+enum { OPS_OF_STARTS = 10, OP_TABLE = sizeof ops / sizeof ops[0] };
 const unsigned op_count = OP_TABLE - OPS_OF_STARTS;
 
 const struct start starts[] = {
-    {"fresh", "", 1, false, {0}, false},
+    {"fresh", "", 1, false, {0}, .pairs = false},
     {"one", "A.w0", 1, false, {0}, .pairs = true},
-    {"zero", "A.r0 A.r1", 1, false, {0}, false},
+    {"zero", "A.r0 A.r1", 1, false, {0}, .pairs = false},
     {"forked", "A.w0 A.w1 A.forkB", 2, false, {0}, .pairs = true},
     {"child", "A.w0 A.w1 A.forkB B.w0", 2, false, {0}, .pairs = true},
-    {"parent", "A.w0 A.w1 A.forkB A.w0", 2, false, {0}, false},
+    {"parent", "A.w0 A.w1 A.forkB A.w0", 2, false, {0}, .pairs = false},
     {"apart", "A.w0 A.w1 A.forkB A.w0 B.w1", 2, false, {0}, .pairs = true},
-    {"twice", "A.w0 A.w1 A.forkB A.forkC", 3, false, {0}, false},
+    {"twice", "A.w0 A.w1 A.forkB A.forkC", 3, false, {0}, .pairs = false},
     {"grandchild", "A.w0 A.w1 A.forkB B.w0 B.forkC C.w1", 3, false, {0}, .pairs = true},
-    {"lines", "A.w0 A.w1 A.forkB A.w1 A.forkC", 3, false, {0}, false},
-    {"alone", "A.w0 A.w1 A.forkB B.w0 A.exitB", 2, false, {false, true}, false},
+    {"lines", "A.w0 A.w1 A.forkB A.w1 A.forkC", 3, false, {0}, .pairs = false},
+    {"alone", "A.w0 A.w1 A.forkB B.w0 A.exitB", 2, false, {false, true}, .pairs = false},
     {"last", "A.w0 A.w1 A.forkB A.w0 A.exitB", 2, false, {false, true}, .pairs = true},
     {"heir",
      "A.w0 A.w1 A.forkB B.w0 A.forkC A.w1 A.exitC",
@@ -105,19 +112,23 @@ const struct start starts[] = {
      {false, false, true},
      .pairs = true},
     {"hidden", "A.w0 A.w1 A.forkB A.nonel A.rwl", 2, false, {0}, .pairs = true},
-    {"barred", "A.w0 A.w1 A.nonel A.rwl A.forkB", 2, false, {0}, false},
-    {"few", "A.w0 A.w1 A.forkB A.hog2", 2, true, {0}, false},
-    {"fewer", "A.w0 A.w1 A.w16 A.forkB A.w16 A.hog6", 2, true, {0}, false},
-    {"root", "A.w0 A.w4 A.w16 A.forkB", 2, false, {0}, false},
-    {"wide", "A.w0 A.w4 A.w16", 1, false, {0}, false},
-    {"beside", "A.w1 A.w5 A.w17", 1, false, {0}, false},
+    {"barred", "A.w0 A.w1 A.nonel A.rwl A.forkB", 2, false, {0}, .pairs = false},
+    {"few", "A.w0 A.w1 A.forkB A.hog2", 2, true, {0}, .pairs = false},
+    {"fewer", "A.w0 A.w1 A.w16 A.forkB A.w16 A.hog6", 2, true, {0}, .pairs = false},
+    {"root", "A.w0 A.w4 A.w16 A.forkB", 2, false, {0}, .pairs = false},
+    {"wide", "A.w0 A.w4 A.w16", 1, false, {0}, .pairs = false},
+    {"beside", "A.w1 A.w5 A.w17", 1, false, {0}, .pairs = false},
     {"borrowing", "A.w0 A.w1 A.w4 A.w5 A.forkB A.w1 A.w5", 2, false, {0}, .pairs = true},
-    {"unrelated", "A.makeB A.w1 A.w5 B.w1 B.w5", 2, false, {0}, false},
+    {"unrelated", "A.makeB A.w1 A.w5 B.w1 B.w5", 2, false, {0}, .pairs = false},
     {"guarded", "A.w0 A.w1 A.guard0 A.forkB", 2, false, {0}, .pairs = true},
     {"pinned", "A.w0 A.w1 A.pin0 A.forkB", 2, false, {0}, .pairs = true},
-    {"rootown", "A.w0 A.w1 A.forkB A.w16", 2, false, {0}, false},
+    {"rootown", "A.w0 A.w1 A.forkB A.w16", 2, false, {0}, .pairs = false},
     {"pathown", "A.w0 A.w1 A.w4 A.forkB A.w4", 2, false, {0}, .pairs = true},
-    {"pathfew", "A.w0 A.w1 A.w4 A.forkB A.w4 A.hog3", 2, true, {0}, false},
+    {"pathfew", "A.w0 A.w1 A.w4 A.forkB A.w4 A.hog3", 2, true, {0}, .pairs = false},
+    {"shared", "A.share", 1, .section = true},
+    {"written", "A.share A.w0 A.w1 A.forkB", 2, .section = true},
+    {"private", "A.private A.r0", 1, .section = true},
+    {"privfork", "A.private A.r0 A.w1 A.forkB", 2, .section = true},
 };
 const unsigned start_count = sizeof starts / sizeof starts[0];
 
@@ -170,6 +181,21 @@ static bool diff_of_itself(const struct program *p, unsigned cpu, const struct o
     return op->kind == OP_DIFF && (p->slot[cpu] == op->slot || uses(p, OP_ENTER, op->slot) > 0);
 }
 
+static bool on_section(enum op_kind kind)
+{
+    return kind == OP_SECTION_READ || kind == OP_SECTION_WRITE || kind == OP_SYNC ||
+           kind == OP_PURGE;
+}
+
+/* Of the other operations, those whose effect on views the oracle knows. */
+static bool kind_fits(const struct start *start, enum op_kind kind)
+{
+    if (!start->section || on_section(kind))
+        return start->section || !on_section(kind);
+    return kind <= OP_PROTECT || kind == OP_WORK || kind == OP_ZERO || kind == OP_CHECK ||
+           kind == OP_LOOK || kind == OP_TAKE;
+}
+
 bool program_valid(const struct program *p)
 {
     const struct start *start = &starts[p->start];
@@ -185,7 +211,8 @@ bool program_valid(const struct program *p)
     }
     for (unsigned c = 0; c < p->cpus; c++)
         for (unsigned i = 0; i < p->count[c]; i++)
-            if (p->op[c][i] >= op_count || diff_of_itself(p, c, &ops[p->op[c][i]]))
+            if (p->op[c][i] >= op_count || !kind_fits(start, ops[p->op[c][i]].kind) ||
+                diff_of_itself(p, c, &ops[p->op[c][i]]))
                 return false;
     return !is_left_out(p);
 }
@@ -375,6 +402,44 @@ static enum quire_status op_stack(struct cpu *cpu, vaddr_t at, uint64_t length)
                      QUIRE_MAP_FIXED | QUIRE_MAP_REPLACE | QUIRE_MAP_GROWS_DOWN);
 }
 
+/* The pager: what it has stored is the first word of each page. */
+static void pager_start(void *cookie, struct quire_io *io)
+{
+    (void)cookie;
+    uint64_t first = io->offset >> QUIRE_PAGE_SHIFT;
+    for (uint32_t i = 0; i < io->pages; i++) {
+        uint64_t *word = machine_frame(io->frames[i]), *file = &sim.world->file[first + i];
+        if (io->write) {
+            *file = *word;
+        } else {
+            memset(word, 0, QUIRE_PAGE_SIZE);
+            *word = *file;
+        }
+    }
+    quire_io_done(io, true);
+}
+
+static enum quire_status op_section(const struct op *op, uint64_t *value)
+{
+    struct quire_section *section = sim.world->section;
+    uint64_t at = (uint64_t)op->page << QUIRE_PAGE_SHIFT;
+    uint64_t length = (uint64_t)op->count << QUIRE_PAGE_SHIFT;
+    if (op->kind == OP_SECTION_READ)
+        return quire_section_read(section, at, value, sizeof *value, 0, NULL);
+    if (op->kind == OP_SECTION_WRITE)
+        return quire_section_write(section, at, value, sizeof *value, 0, NULL);
+    if (op->kind == OP_SYNC)
+        return quire_section_sync(section, at, length, 0, NULL);
+    (void)quire_section_purge(section, at, length, true);
+    return QUIRE_OK;
+}
+
+static enum quire_status op_view(struct cpu *cpu, const struct op *op, vaddr_t at, uint64_t length)
+{
+    uint32_t flags = QUIRE_MAP_FIXED | QUIRE_MAP_REPLACE | (op->prot ? 0u : QUIRE_MAP_SHARED);
+    return quire_map_view(cpu->space, &at, length, RW, flags, sim.world->section, 0);
+}
+
 static enum quire_status op_call(struct cpu *cpu, const struct op *op, unsigned child,
                                  uint64_t *value)
 {
@@ -424,6 +489,11 @@ static enum quire_status op_call(struct cpu *cpu, const struct op *op, unsigned 
     case OP_CHECK: op_check(); return QUIRE_OK;
     case OP_LOOK: op_look(cpu); return QUIRE_OK;
     case OP_TAKE: return op_take();
+    case OP_SECTION_READ:
+    case OP_SECTION_WRITE:
+    case OP_SYNC:
+    case OP_PURGE: return op_section(op, value);
+    case OP_VIEW: return op_view(cpu, op, at, length);
     case OP_HOG: op_hog(op->count); return QUIRE_OK;
     case OP_LOAD:
     case OP_STORE:
@@ -445,7 +515,8 @@ enum quire_status op_run(unsigned index, const struct op *op, unsigned child, ui
 
 static bool op_stores(const struct op *op)
 {
-    return op->kind == OP_STORE || op->kind == OP_WRITE || op->kind == OP_FORCE_WRITE;
+    return op->kind == OP_STORE || op->kind == OP_WRITE || op->kind == OP_FORCE_WRITE ||
+           op->kind == OP_SECTION_WRITE;
 }
 
 /* ---- start states -------------------------------------------------------------------------- */
@@ -491,6 +562,13 @@ static void start_oracle(const struct program *p, struct oracle *o)
 
 static void start_world(const struct program *p)
 {
+    static const struct quire_pager pager = {.start = pager_start, .stable = true};
+    struct world *w = sim.world;
+    w->section = NULL;
+    memset(w->file, 0, sizeof w->file);
+    if (starts[p->start].section && quire_section_create(w->q, FILE_PAGES << QUIRE_PAGE_SHIFT,
+                                                         &pager, NULL, &w->section) != QUIRE_OK)
+        fail("there is no section, CPUs", p->cpus);
     if (op_create(A) != QUIRE_OK)
         fail("there is no space A, CPUs", p->cpus);
     script_run(&starts[p->start], NULL);
@@ -625,11 +703,22 @@ static void end_audit(void)
         longjmp(sim.direct, 1);
 }
 
+/* What every operation left is to be in the file after one more sync. */
+static void end_sync(struct ending *out)
+{
+    struct world *w = sim.world;
+    uint64_t length = FILE_PAGES << QUIRE_PAGE_SHIFT;
+    if (w->section && quire_section_sync(w->section, 0, length, 0, NULL) != QUIRE_OK)
+        fail("the section can not be stored, pages", FILE_PAGES);
+    memcpy(out->file, w->file, sizeof out->file);
+}
+
 /* Every space is looked at, and then destroyed. */
 static void end_look(struct ending *out)
 {
     struct world *w = sim.world;
     memset(out, 0, sizeof *out);
+    end_sync(out);
     for (unsigned slot = 0; slot < SLOTS; slot++) {
         out->live[slot] = w->space[slot] != NULL;
         if (!w->space[slot])
@@ -653,6 +742,13 @@ static void end_leave(void)
         quire_space_activate(w->q, NULL);
     }
     sim.direct_cpu = 0;
+}
+
+static void end_close(void)
+{
+    if (sim.world->section)
+        quire_section_close(sim.world->section);
+    sim.world->section = NULL;
 }
 
 static void end_count(void)
@@ -793,6 +889,7 @@ void program_judge(const struct program *p)
     end_release();
     end_leave();
     end_look(&ending);
+    end_close();
     judge_order(p, &order, &ending);
     end_count();
 }

@@ -43,10 +43,15 @@ enum op_kind {
     OP_PIN, /* for writing; what this CPU pinned before is let go */
     OP_PULL,
     OP_WORK,
-    OP_ZERO,    /* ahead */
-    OP_CHECK,   /* the auditor, with others under way */
-    OP_LOOK,    /* statistics, usage, page, query */
-    OP_TAKE,    /* a frame, and give it back */
+    OP_ZERO,         /* ahead */
+    OP_CHECK,        /* the auditor, with others under way */
+    OP_LOOK,         /* statistics, usage, page, query */
+    OP_TAKE,         /* a frame, and give it back */
+    OP_SECTION_READ, /* quire_section_read, quire_section_write */
+    OP_SECTION_WRITE,
+    OP_SYNC,
+    OP_PURGE,   /* what is mapped too */
+    OP_VIEW,    /* start states only: of the section, on the first leaf; `prot`: 1 if private */
     OP_HOG,     /* start states only: take frames until `count` are free */
     OP_FORK_TO, /* start states only: the child is space `slot` */
     OP_CREATE,  /* start states only: space `slot`, mapped as A is */
@@ -77,6 +82,7 @@ struct start {
     uint8_t spaces;     /* A, B, .. that there are in the end */
     bool few;           /* operations may run out of frames */
     bool left[3];       /* .. but these are gone again */
+    bool section;       /* there is one, and operations work on it */
     bool pairs;         /* every pair of operations is explored from here */
 };
 extern const struct start starts[];
@@ -117,6 +123,8 @@ enum quire_status op_run(unsigned cpu, const struct op *op, unsigned child, uint
  * content, and a number that changes when the page may get a frame of its own. */
 enum { NO_REGION = 255, ORACLE_PAGES = 20 };
 enum { PAGE_GUARD = 1, PAGE_RESERVED = 2, PAGE_OMIT = 4, PAGE_WIPE = 8, PAGE_GROWS = 16 };
+/* A view: the content is the section's; of a private one, until it is written. */
+enum { PAGE_SHARED = 32, PAGE_PRIVATE = 64 };
 struct oracle_space {
     bool live;
     bool limited; /* a write may be refused for the copies that it needs */
@@ -129,6 +137,7 @@ struct oracle {
     struct oracle_space space[SLOTS];
     uint8_t runs[CPUS_MAX]; /* the slot that each CPU runs */
     uint16_t stamps;        /* given out */
+    uint64_t file[FILE_PAGES];
 };
 /* A space with one writable region over everything. */
 void oracle_create(struct oracle_space *space);
@@ -138,8 +147,8 @@ enum quire_status oracle_run(struct oracle *o, unsigned cpu, const struct op *op
 bool oracle_may_refuse(const struct oracle *o, unsigned cpu, const struct op *op,
                        enum quire_status status);
 /*
- * An access may make a stack larger some time before it is made, or refused after all: the first
- * half of it.  False: there is none.
+ * An access may make a stack larger, or a private view's page its own, some time before it is made,
+ * or refused after all: the first half of it.  False: there is none.
  */
 bool oracle_grow(struct oracle *o, unsigned cpu, const struct op *op);
 /* Pages that the operation may give frames of their own before it has its effect, or without. */
@@ -152,6 +161,7 @@ struct ending {
     bool live[SLOTS];
     uint8_t load[SLOTS][TOUCHED], store[SLOTS][TOUCHED]; /* enum quire_status */
     uint64_t value[SLOTS][TOUCHED];
+    uint64_t file[FILE_PAGES]; /* stored by the pager, after a last sync */
 };
 void oracle_ending(const struct oracle *o, struct ending *out);
 
