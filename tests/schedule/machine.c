@@ -444,7 +444,9 @@ void host_wait(void *host, const void *key)
 void host_wait_io(void *host, struct quire_section *section)
 {
     (void)section;
-    host_wait(host, sim.cpu);
+    host_yield(host);
+    if (!pager_end())
+        host_wait(host, sim.cpu);
 }
 
 void host_report(void *host, const char *line)

@@ -44,6 +44,7 @@ enum {
     STACK_SIZE = 6144,
     TAKEN_MAX = FRAMES,
     FILE_PAGES = 4, /* of the section */
+    IO_MAX = 16,
     TEXT_MAX = 240,
 };
 
@@ -124,6 +125,7 @@ struct world {
     struct quire_pin pin[CPUS_MAX];
     struct quire_run pin_run[CPUS_MAX][4];
     struct quire_section *section; /* null: the start state has none */
+    struct quire_io *io[IO_MAX];   /* transfers that the pager has begun; null: none */
     uint64_t file[FILE_PAGES];     /* the first word of each page, as the pager has stored it */
     pfn_t taken[TAKEN_MAX];
     uint32_t taken_count;
@@ -198,6 +200,8 @@ unsigned cpu_index(const struct cpu *cpu);
 
 /* One access of the guest to the first word of `page`.  Retries after faults. */
 enum quire_status guest_access(struct cpu *cpu, unsigned page, bool write, uint64_t *value);
+/* End a transfer that the pager has begun; false: there is none. */
+bool pager_end(void);
 /* The running coroutine gives way, in this state. */
 void cpu_leave(struct cpu *cpu, enum cpu_state state);
 /* The frame's bytes. */

@@ -403,9 +403,8 @@ static enum quire_status op_stack(struct cpu *cpu, vaddr_t at, uint64_t length)
 }
 
 /* The pager: what it has stored is the first word of each page. */
-static void pager_start(void *cookie, struct quire_io *io)
+static void pager_transfer(struct quire_io *io)
 {
-    (void)cookie;
     uint64_t first = io->offset >> QUIRE_PAGE_SHIFT;
     for (uint32_t i = 0; i < io->pages; i++) {
         uint64_t *word = machine_frame(io->frames[i]), *file = &sim.world->file[first + i];
@@ -417,6 +416,31 @@ static void pager_start(void *cookie, struct quire_io *io)
         }
     }
     quire_io_done(io, true);
+}
+
+/* A transfer is ended later, by whoever waits for one first. */
+static void pager_start(void *cookie, struct quire_io *io)
+{
+    (void)cookie;
+    for (unsigned i = 0; i < IO_MAX; i++)
+        if (!sim.world->io[i]) {
+            sim.world->io[i] = io;
+            return;
+        }
+    fail("the pager has no room for a transfer, of", IO_MAX);
+}
+
+bool pager_end(void)
+{
+    for (unsigned i = 0; i < IO_MAX; i++) {
+        struct quire_io *io = sim.world->io[i];
+        sim.world->io[i] = NULL;
+        if (io) {
+            pager_transfer(io);
+            return true;
+        }
+    }
+    return false;
 }
 
 static enum quire_status op_section(const struct op *op, uint64_t *value)
@@ -566,6 +590,7 @@ static void start_world(const struct program *p)
     struct world *w = sim.world;
     w->section = NULL;
     memset(w->file, 0, sizeof w->file);
+    memset(w->io, 0, sizeof w->io);
     if (starts[p->start].section && quire_section_create(w->q, FILE_PAGES << QUIRE_PAGE_SHIFT,
                                                          &pager, NULL, &w->section) != QUIRE_OK)
         fail("there is no section, CPUs", p->cpus);
@@ -706,6 +731,8 @@ static void end_audit(void)
 /* What every operation left is to be in the file after one more sync. */
 static void end_sync(struct ending *out)
 {
+    while (pager_end())
+        ;
     struct world *w = sim.world;
     uint64_t length = FILE_PAGES << QUIRE_PAGE_SHIFT;
     if (w->section && quire_section_sync(w->section, 0, length, 0, NULL) != QUIRE_OK)
