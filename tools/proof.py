@@ -168,7 +168,8 @@ def other_parts(build, turn):
         yield Part("inject." + variant, [inject.get(variant, f"test_inject_inject_{variant}"),
                                          "--random", random], seconds)
     yield Part("canary", [targets(build, "canary").get("micro", "test_canary_canary_micro"),
-                          targets(build, "schedule").get("micro", "test_schedule")], 150)
+                          targets(build, "schedule").get("micro", "test_schedule"),
+                          os.path.join(build, "test_unit_clone_micro")], 150)
     yield Part("x86_64", [sys.executable, os.path.join(ROOT, "tests", "x86_64", "run.py"), build,
                           turn + 100, 36_000, 2_000, 60], 60)
     yield Part("coverage", [sys.executable, os.path.join(TOOLS, "coverage.py"), build, "--jobs", 1,

@@ -126,19 +126,37 @@ static void by_inject(char *text, size_t size)
 /* The program that explores schedules of several CPUs; null: not asked. */
 static const char *schedule;
 
-static void by_schedules(const char *which, char *text, size_t size)
+/* The last line of a command that says with its status that it found something. */
+static void by_command(const char *command, char *text, size_t size)
 {
-    char command[600];
-    FILE *said;
+    FILE *said = popen(command, "r");
 
-    snprintf(command, sizeof command, "%s %s --canary %d 2>&1", schedule, which,
-             (int)qi_test_canary);
-    said = popen(command, "r");
     while (said && fgets(text, (int)size, said))
         ;
     if (!said || pclose(said) == 0)
         text[0] = 0;
     text[strcspn(text, "\n")] = 0;
+}
+
+static void by_schedules(const char *which, char *text, size_t size)
+{
+    char command[600];
+
+    snprintf(command, sizeof command, "%s %s --canary %d 2>&1", schedule, which,
+             (int)qi_test_canary);
+    by_command(command, text, size);
+}
+
+/* The unit tests of clones, which no explorer has among its operations; null: not asked. */
+static const char *clones;
+
+static void by_unit(char *text, size_t size)
+{
+    char command[600];
+
+    snprintf(command, sizeof command, "QUIRE_CANARY=%d %s 2>&1", (int)qi_test_canary, clones);
+    if (clones)
+        by_command(command, text, size);
 }
 
 static void by_schedule(char *text, size_t size)
@@ -152,8 +170,11 @@ static void by_schedule(char *text, size_t size)
 static const struct {
     const char *name;
     detector *run;
-} detectors[] = {
-    {"search", by_search}, {"model", by_model}, {"inject", by_inject}, {"schedule", by_schedule}};
+} detectors[] = {{"search", by_search},
+                 {"model", by_model},
+                 {"inject", by_inject},
+                 {"unit", by_unit},
+                 {"schedule", by_schedule}};
 enum { DETECTORS = sizeof detectors / sizeof detectors[0] };
 
 /* In a process of its own: whatever a bug does there, it does not do here. */
@@ -201,6 +222,7 @@ int main(int argc, char **argv)
     unsigned found = 0, missed = 0;
 
     schedule = argc > 1 ? argv[1] : NULL;
+    clones = argc > 2 ? argv[2] : NULL;
     for (unsigned canary = QI_CANARY_NONE; canary < QI_CANARY_COUNT; canary++) {
         char text[TEXT_MAX];
         unsigned by = finder((enum qi_canary)canary, text);

@@ -88,14 +88,10 @@ static void view(struct quire_space *space, uint32_t flags)
                             file.section, 0));
 }
 
-static _Thread_local struct worker *running; /* whose CPU runs a space on this thread; or null */
-
-/* There are fewer processors than threads, and the device needs one; a CPU answers meanwhile. */
+/* There are fewer processors than threads, and the device needs one. */
 static void sleep_a_little(struct test_world *w, struct quire_section *section)
 {
     (void)w, (void)section;
-    if (running)
-        soft_cpu_poll(running->cpu);
     nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
 }
 
@@ -161,12 +157,16 @@ static void touch_file(struct worker *w)
     case 0: store(w, at, *shadow = word_new(w)); break;
     case 1: CHECK(load(w, at) == *shadow); break;
     case 2:
+        soft_cpu_leave(w->cpu);
         CHECK_OK(quire_section_read(file.section, at, &word, sizeof word, 0, NULL));
+        soft_cpu_enter(w->cpu);
         CHECK(word == *shadow);
         break;
     default:
         *shadow = word_new(w);
+        soft_cpu_leave(w->cpu);
         CHECK_OK(quire_section_write(file.section, at, shadow, sizeof *shadow, 0, NULL));
+        soft_cpu_enter(w->cpu);
     }
 }
 
@@ -183,10 +183,8 @@ static void work_file(struct worker *w)
             manage(w);
     } else {
         run(w, spaces[w->number]);
-        running = w;
         for (uint32_t i = 0; i < OPERATIONS; i++)
             touch_file(w);
-        running = NULL;
     }
     __atomic_fetch_add(&said_last, 1, __ATOMIC_ACQ_REL);
 }
