@@ -9,6 +9,8 @@
  */
 #include "canon.h"
 
+#include "section.h"
+
 #include <string.h>
 
 enum { NUMBERS_MAX = 1024, DEPTH_MAX = 64 };
@@ -166,7 +168,28 @@ static void put_regions(struct writer *w, const struct qi_region *root)
     put32(w, (uint32_t)(root->start >> QUIRE_PAGE_SHIFT));
     put32(w, (uint32_t)(root->end >> QUIRE_PAGE_SHIFT));
     put8(w, root->prot);
+    put8(w, root->view != 0);
     put_regions(w, root->right);
+}
+
+static void put_sections(struct writer *w)
+{
+    for (uint32_t i = 0; i < w->q->max_sections; i++) {
+        const struct quire_section *section = &w->q->sections[i];
+
+        make_sure(w);
+        put8(w, section->state == QI_SECTION_LIVE);
+        if (section->state != QI_SECTION_LIVE)
+            continue;
+        put32(w, (uint32_t)section->size);
+        put32(w, (uint32_t)section->limit);
+        put32(w, section->window);
+        put32(w, (uint32_t)section->ahead);
+        put32(w, section->seals);
+        put8(w, section->root != QI_NO_FRAME);
+        if (section->root != QI_NO_FRAME)
+            put_table(w, section->root);
+    }
 }
 
 void canon_write(struct canon *out, const struct quire *q, struct quire_space *const *spaces,
@@ -187,6 +210,8 @@ void canon_write(struct canon *out, const struct quire *q, struct quire_space *c
         put8(&w, 0xff);
         put_table(&w, spaces[i]->root);
     }
+    if (flags & CANON_SECTIONS)
+        put_sections(&w);
     put8(&w, q->drop_list != QI_NO_FRAME);
 }
 

@@ -10,6 +10,10 @@
  * they are met, so that states which differ only in which frame was taken, or which value was
  * written, are one.
  *
+ * With CANON_SECTIONS, after the spaces: each section that is live, with its size, what it reads
+ * ahead, and its tree from the root down.  Bytes that only a pager holds are not written: whoever
+ * compares states checks that they are what they should be.
+ *
  * What is left out: counters, the numbers of frames and spaces, the order and kind (free or
  * zeroed) of free frames, the content of free frames, the shape of region trees and which spaces
  * share their nodes (their meaning is the list of regions), and TLBs (whoever compares states
@@ -23,6 +27,7 @@
 enum {
     CANON_EXACT_VALUES = 1, /* write contents as a hash of the bytes, not renamed */
     CANON_NO_HARDWARE = 2,  /* leave out W and A; D and its folded copy count as one */
+    CANON_SECTIONS = 4,     /* write the sections too */
     CANON_SIZE_MAX = QUIRE_TABLE_ENTRIES * 4096,
 };
 

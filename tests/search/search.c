@@ -27,11 +27,20 @@
  * from the tables and adds no states.
  *
  * Each write stores a value never used before.
+ *
+ * With a section (options.sections) A starts with three views of its two pages instead: page 0
+ * shares the section's page 0, pages 1 and 2 are private views of its pages 0 and 1.  Operations on
+ * the section join those on spaces.  The oracle keeps the section's values, and which private pages
+ * were written and so are a space's own.  The pager's bytes are part of the oracle's copy, for they
+ * go back with a state; they are not part of its form, because each check compares them with the
+ * oracle wherever the section has no page or one that counts as unchanged.
  */
 #define _GNU_SOURCE
 #include "search.h"
 
 #include "canon.h"
+#include "pager.h"
+#include "section.h"
 #include "tlb.h"
 #include "world.h"
 
@@ -56,12 +65,30 @@ static const struct range ranges[RANGES] = {
     {"0", 0, 1}, {"1", 1, 1}, {"2", 16, 1}, {"leaf", 0, 4}, {"upper", 0, 16}, {"all", 0, 64},
 };
 
-enum op_kind { OP_READ, OP_WRITE, OP_FETCH, OP_FORK, OP_EXIT, OP_PROTECT, OP_UNMAP, OP_MAP };
+enum op_kind {
+    OP_READ,
+    OP_WRITE,
+    OP_FETCH,
+    OP_FORK,
+    OP_EXIT,
+    OP_PROTECT,
+    OP_UNMAP,
+    OP_MAP,
+    OP_DISCARD,
+    OP_PUT, /* from here on: of the section */
+    OP_RESIZE,
+    OP_SYNC,
+    OP_PURGE,
+};
+
+/* With a section: its pages, and which of them each touched page views; page 0 shares it. */
+enum { SECTION_PAGES = 2, SHARING = 0 };
+static const unsigned viewed[TOUCHED] = {0, 0, 1};
 
 struct op {
     enum op_kind kind;
     unsigned space, other; /* other: of the child */
-    unsigned range;
+    unsigned range;        /* of the section: a page, or how many */
     uint32_t prot;
     char name[32];
 };
@@ -70,7 +97,11 @@ struct oracle {
     bool live[SPACES];
     uint8_t mapped[SPACES][PAGES];
     uint8_t prot[SPACES][PAGES];
-    uint32_t value[SPACES][TOUCHED];
+    uint32_t value[SPACES][TOUCHED]; /* of a view: if it is owned */
+    bool owned[SPACES][TOUCHED];
+    unsigned section_pages; /* its size */
+    uint32_t section_value[SECTION_PAGES];
+    uint8_t file[SECTION_PAGES << QUIRE_PAGE_SHIFT];
     uint32_t next_value;
 };
 
@@ -94,6 +125,8 @@ static struct search {
     struct quire_space *space[SPACES];
     struct oracle oracle;
     uint32_t frames_at_start;
+    struct quire_section *section; /* null: there is none */
+    struct test_file file;
     /* The start, and the state that is being expanded. */
     unsigned char *start_block, *block;
     struct quire_space *start_space[SPACES], *block_space[SPACES];
@@ -126,8 +159,8 @@ static const char *prot_name(uint32_t prot)
 
 static void op_add(enum op_kind kind, unsigned space, unsigned other, unsigned range, uint32_t prot)
 {
-    static const char *const names[] = {"read", "write",   "fetch", "fork",
-                                        "exit", "protect", "unmap", "map"};
+    static const char *const names[] = {"read",    "write", "fetch", "fork",   "exit",
+                                        "protect", "unmap", "map",   "discard"};
     struct op *op = &S.ops[S.op_count++];
     int n;
 
@@ -142,6 +175,38 @@ static void op_add(enum op_kind kind, unsigned space, unsigned other, unsigned r
     if (kind == OP_PROTECT)
         n += snprintf(op->name + n, sizeof op->name - n, ",%s", prot_name(prot));
     snprintf(op->name + n, sizeof op->name - n, ")");
+}
+
+static void op_add_section(enum op_kind kind, unsigned pages)
+{
+    static const char *const names[] = {"put", "resize", "sync", "purge"};
+    struct op *op = &S.ops[S.op_count++];
+
+    *op = (struct op){.kind = kind, .range = pages};
+    snprintf(op->name, sizeof op->name, "%s(%u)", names[kind - OP_PUT], pages);
+}
+
+static void ops_make_section(void)
+{
+    for (unsigned s = 0; s < SPACES; s++) {
+        for (unsigned r = PAGE_0; r <= PAGE_2; r++) {
+            op_add(OP_READ, s, 0, r, 0);
+            op_add(OP_WRITE, s, 0, r, 0);
+        }
+        for (unsigned o = 0; o < SPACES; o++) {
+            if (o != s)
+                op_add(OP_FORK, s, o, 0, 0);
+        }
+        op_add(OP_EXIT, s, 0, 0, 0);
+        op_add(OP_DISCARD, s, 0, PAGE_1, 0);
+        op_add(OP_UNMAP, s, 0, PAGE_1, 0);
+    }
+    for (unsigned pages = 0; pages <= SECTION_PAGES; pages++)
+        op_add_section(OP_RESIZE, pages);
+    for (unsigned page = 0; page < SECTION_PAGES; page++)
+        op_add_section(OP_PUT, page);
+    op_add_section(OP_SYNC, SECTION_PAGES);
+    op_add_section(OP_PURGE, SECTION_PAGES);
 }
 
 static void ops_make(bool wide)
@@ -265,6 +330,8 @@ static void settle(void)
 
 static bool op_enabled(const struct op *op)
 {
+    if (op->kind >= OP_PUT)
+        return true;
     if (!S.oracle.live[op->space])
         return false;
     if (op->kind != OP_FORK)
@@ -277,13 +344,28 @@ static bool op_enabled(const struct op *op)
     return !S.oracle.live[op->other];
 }
 
+/* Whose value a page of a space has: its own, or, of a view that has none, the section's. */
+static uint32_t *value_of(unsigned s, unsigned t)
+{
+    return S.section && S.oracle.mapped[s][touched[t]] && !S.oracle.owned[s][t]
+               ? &S.oracle.section_value[viewed[t]]
+               : &S.oracle.value[s][t];
+}
+
+static bool beyond_end(unsigned s, unsigned t)
+{
+    return S.section && !S.oracle.owned[s][t] && viewed[t] >= S.oracle.section_pages;
+}
+
 static enum quire_status access_expected(const struct op *op, uint32_t access)
 {
     unsigned page = ranges[op->range].first;
 
     if (!S.oracle.mapped[op->space][page])
         return QUIRE_NOT_MAPPED;
-    return S.oracle.prot[op->space][page] & access ? QUIRE_OK : QUIRE_PROTECTED;
+    if (!(S.oracle.prot[op->space][page] & access))
+        return QUIRE_PROTECTED;
+    return beyond_end(op->space, op->range) ? QUIRE_BEYOND_END : QUIRE_OK;
 }
 
 static bool range_mapped(const struct op *op, bool whole)
@@ -301,13 +383,17 @@ static void oracle_range(const struct op *op)
     const struct range *r = &ranges[op->range];
 
     for (unsigned p = r->first; p < r->first + r->count; p++) {
+        if (op->kind == OP_DISCARD)
+            break;
         if (op->kind != OP_PROTECT)
             S.oracle.mapped[op->space][p] = op->kind == OP_MAP;
         S.oracle.prot[op->space][p] = op->kind == OP_UNMAP ? 0 : (uint8_t)op->prot;
     }
     for (unsigned t = 0; op->kind != OP_PROTECT && t < TOUCHED; t++) {
-        if (touched[t] - r->first < r->count)
+        if (touched[t] - r->first < r->count) {
             S.oracle.value[op->space][t] = 0;
+            S.oracle.owned[op->space][t] = false;
+        }
     }
 }
 
@@ -315,7 +401,7 @@ static enum quire_status do_access(const struct op *op, enum quire_status *wante
 {
     struct soft_cpu *cpu = S.world.cpu[op->space];
     vaddr_t address = address_of(ranges[op->range].first);
-    uint32_t *value = &S.oracle.value[op->space][op->range], seen = 0;
+    uint32_t *value = value_of(op->space, op->range), seen = 0;
     enum quire_status status;
 
     if (op->kind == OP_WRITE) {
@@ -323,8 +409,10 @@ static enum quire_status do_access(const struct op *op, enum quire_status *wante
 
         *wanted = access_expected(op, QUIRE_WRITE);
         status = soft_store(cpu, address, &fresh, sizeof fresh);
-        if (status == QUIRE_OK)
-            *value = fresh;
+        if (status != QUIRE_OK)
+            return status;
+        S.oracle.owned[op->space][op->range] = op->range != SHARING;
+        *value_of(op->space, op->range) = fresh;
         return status;
     }
     if (op->kind == OP_FETCH) {
@@ -348,6 +436,7 @@ static enum quire_status do_fork(const struct op *op)
     memcpy(S.oracle.mapped[op->other], S.oracle.mapped[op->space], PAGES);
     memcpy(S.oracle.prot[op->other], S.oracle.prot[op->space], PAGES);
     memcpy(S.oracle.value[op->other], S.oracle.value[op->space], sizeof S.oracle.value[0]);
+    memcpy(S.oracle.owned[op->other], S.oracle.owned[op->space], sizeof S.oracle.owned[0]);
     soft_cpu_run(S.world.cpu[op->other], S.world.q, S.space[op->other]);
     return status;
 }
@@ -361,6 +450,37 @@ static void do_exit(unsigned s)
     memset(S.oracle.mapped[s], 0, PAGES);
     memset(S.oracle.prot[s], 0, PAGES);
     memset(S.oracle.value[s], 0, sizeof S.oracle.value[s]);
+    memset(S.oracle.owned[s], 0, sizeof S.oracle.owned[s]);
+}
+
+/* What the file has behind its new end is gone, as in one that ends there. */
+static enum quire_status do_resize(unsigned pages)
+{
+    size_t size = (size_t)pages << QUIRE_PAGE_SHIFT;
+    enum quire_status status = quire_section_resize(S.section, size);
+
+    if (status != QUIRE_OK)
+        return status;
+    S.oracle.section_pages = pages;
+    memset(S.oracle.file + size, 0, sizeof S.oracle.file - size);
+    for (unsigned p = pages; p < SECTION_PAGES; p++)
+        S.oracle.section_value[p] = 0;
+    return status;
+}
+
+/* Into the section as a file system does it; beyond the end nothing is written. */
+static enum quire_status do_put(unsigned page)
+{
+    uint32_t fresh = ++S.oracle.next_value;
+    size_t done = 0, wanted = page < S.oracle.section_pages ? sizeof fresh : 0;
+    enum quire_status status =
+        quire_section_write(S.section, address_of(page), &fresh, sizeof fresh, 0, &done);
+
+    if (status == QUIRE_OK && done != wanted)
+        fail("a write into the section is shorter or longer than it should be", "");
+    if (done == sizeof fresh)
+        S.oracle.section_value[page] = fresh;
+    return status;
 }
 
 /* Do it, to the manager and to the oracle; the status is compared. */
@@ -388,37 +508,72 @@ static void op_do(const struct op *op)
         wanted = range_mapped(op, false) ? QUIRE_OVERLAPS : QUIRE_OK;
         status = quire_map(space, &address, length, op->prot, QUIRE_MAP_FIXED);
         break;
+    case OP_DISCARD: status = quire_discard(space, address, length); break;
+    case OP_PUT: status = do_put(op->range); break;
+    case OP_RESIZE: status = do_resize(op->range); break;
+    case OP_SYNC: status = quire_section_sync(S.section, 0, sizeof S.oracle.file, 0, NULL); break;
+    case OP_PURGE: quire_section_purge(S.section, 0, sizeof S.oracle.file, true); break;
     }
     if (status != wanted) {
         snprintf(text, sizeof text, "%s, not %s", quire_status_name(status),
                  quire_status_name(wanted));
         fail("wrong status", text);
     }
-    if (status == QUIRE_OK && op->kind >= OP_PROTECT)
+    if (status == QUIRE_OK && op->kind >= OP_PROTECT && op->kind < OP_PUT)
         oracle_range(op);
 }
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
+static const unsigned char zeros[QUIRE_PAGE_SIZE];
+
+static bool page_holds(const unsigned char *bytes, uint32_t wanted)
+{
+    uint32_t value;
+
+    memcpy(&value, bytes, sizeof value);
+    return value == wanted && !memcmp(bytes + sizeof value, zeros, sizeof zeros - sizeof value);
+}
+
+/* A page of the section that is in memory, and what the pager has where that counts. */
+static void section_check(unsigned page)
+{
+    entry_t e = qi_section_peek(S.section, page);
+    bool resident = quire_section_resident(S.section, address_of(page));
+    uint32_t wanted = S.oracle.section_value[page];
+
+    if (resident && page >= S.oracle.section_pages)
+        fail("the section has a page beyond its end", "");
+    if (resident && !page_holds(soft_frame(S.world.machine, entry_pfn(e)), wanted))
+        fail("wrong content", "a page of the section");
+    if (resident && (entry_dirty(e) || S.options->sections == SEARCH_MEMORY))
+        return;
+    if (!page_holds(S.oracle.file + address_of(page), wanted))
+        fail("wrong content", "what the pager has of a page that does not count as changed");
+}
+
 static void page_check(unsigned s, unsigned t)
 {
-    static const unsigned char zeros[QUIRE_PAGE_SIZE];
     struct quire_page page;
     const unsigned char *bytes = zeros;
-    uint32_t prot = S.oracle.prot[s][touched[t]], wanted = S.oracle.value[s][t], value;
+    uint32_t prot = S.oracle.prot[s][touched[t]], wanted = *value_of(s, t);
+    bool view = S.section && !S.oracle.owned[s][t];
     const char text[] = {
         'p', 'a', 'g', 'e', ' ', (char)('0' + t), ' ', 'o', 'f', ' ', (char)('A' + s), 0};
 
     quire_page(S.space[s], address_of(touched[t]), &page);
     if (page.kind != QUIRE_PAGE_EMPTY)
         bytes = soft_frame(S.world.machine, page.pfn);
-    memcpy(&value, bytes, sizeof value);
-    if (value != wanted || memcmp(bytes + sizeof value, zeros, sizeof zeros - sizeof value) != 0)
+    if (!(view && page.kind == QUIRE_PAGE_EMPTY) && !page_holds(bytes, wanted))
         fail("wrong content", text);
+    if (page.kind != QUIRE_PAGE_EMPTY && page.readable && beyond_end(s, t))
+        fail("a view shows what is beyond the end", text);
+    if (view && t != SHARING && page.writable)
+        fail("a private view may write the section's page", text);
     if ((page.readable && !(prot & QUIRE_READ)) || (page.writable && !(prot & QUIRE_WRITE)) ||
         (page.executable && !(prot & QUIRE_EXEC)))
         fail("the tables allow more than the region", text);
-    if (value != 0 && !page.dirty)
+    if (!view && wanted != 0 && !page.dirty)
         fail("a written page is not dirty", text);
 }
 
@@ -430,6 +585,8 @@ static void checks(void)
         for (unsigned t = 0; S.oracle.live[s] && t < TOUCHED; t++)
             page_check(s, t);
     }
+    for (unsigned p = 0; S.section && p < SECTION_PAGES; p++)
+        section_check(p);
 }
 
 /* All gone: every frame but the zero page is free again. */
@@ -439,6 +596,8 @@ static void end_check(void)
         if (S.oracle.live[s])
             do_exit(s);
     }
+    if (S.section)
+        quire_section_close(S.section);
     if (test_world_findings(&S.world))
         fail("audit after all have gone", S.world.report);
     if (quire_free_frames(S.world.q) != S.frames_at_start)
@@ -452,9 +611,10 @@ static uint64_t state_hash(void)
     static const uint8_t orders[6][SPACES] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
                                               {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
     static struct canon form;
+    const unsigned flags = S.section ? CANON_SECTIONS : 0;
     uint64_t least = UINT64_MAX;
 
-    canon_write(&form, S.world.q, S.space, SPACES, 0);
+    canon_write(&form, S.world.q, S.space, SPACES, flags);
     uint64_t plain = canon_hash(&form);
     struct met *met = &S.met[plain & (MET - 1)];
     if (met->plain == plain)
@@ -473,7 +633,7 @@ static uint64_t state_hash(void)
         }
         if (gap)
             continue;
-        canon_write(&form, S.world.q, spaces, SPACES, 0);
+        canon_write(&form, S.world.q, spaces, SPACES, flags);
         uint64_t hash = canon_hash(&form);
         if (hash < least)
             least = hash;
@@ -567,27 +727,56 @@ static void *must_get(size_t count, size_t size)
     return memory;
 }
 
+/* One region over everything, or the views. */
+static bool map_start(void)
+{
+    const uint32_t rw = QUIRE_READ | QUIRE_WRITE;
+    vaddr_t at = 0;
+    bool ok = true;
+
+    if (S.options->sections == SEARCH_NO_SECTIONS) {
+        memset(S.oracle.mapped[0], 1, PAGES);
+        memset(S.oracle.prot[0], QUIRE_READ | QUIRE_WRITE, PAGES);
+        return quire_map(S.space[0], &at, PAGES << QUIRE_PAGE_SHIFT, rw, QUIRE_MAP_FIXED) ==
+               QUIRE_OK;
+    }
+    test_file_init(&S.file, &S.world, S.options->sections == SEARCH_FILE ? S.oracle.file : NULL,
+                   sizeof S.oracle.file);
+    S.oracle.section_pages = SECTION_PAGES;
+    if (test_file_open(&S.file, sizeof S.oracle.file, &S.section) != QUIRE_OK)
+        return false;
+    for (unsigned t = 0; t < TOUCHED; t++) {
+        at = address_of(touched[t]);
+        S.oracle.mapped[0][touched[t]] = 1;
+        S.oracle.prot[0][touched[t]] = QUIRE_READ | QUIRE_WRITE;
+        ok = ok && quire_map_view(S.space[0], &at, QUIRE_PAGE_SIZE, rw,
+                                  QUIRE_MAP_FIXED | (t == SHARING ? QUIRE_MAP_SHARED : 0),
+                                  S.section, address_of(viewed[t])) == QUIRE_OK;
+    }
+    return ok;
+}
+
 static void begin(const struct search_options *options, struct search_result *result)
 {
-    vaddr_t everything = 0;
-
     S = (struct search){.options = options, .result = result, .at_op = -1};
     *result = (struct search_result){0};
-    ops_make(options->wide);
-    test_world_create(
-        &S.world,
-        &(struct test_options){.frames = 64, .max_spaces = SPACES, .cpus = SPACES, .held = 16});
+    if (options->sections)
+        ops_make_section();
+    else
+        ops_make(options->wide);
+    test_world_create(&S.world, &(struct test_options){.frames = 64,
+                                                       .max_spaces = SPACES,
+                                                       .cpus = SPACES,
+                                                       .held = 16,
+                                                       .max_sections = options->sections ? 1 : 0});
     S.world.quiet = true;
     S.frames_at_start = quire_free_frames(S.world.q);
     if (quire_space_create(S.world.q, &S.space[0]) != QUIRE_OK)
         abort();
     S.oracle.live[0] = true;
     soft_cpu_run(S.world.cpu[0], S.world.q, S.space[0]);
-    if (quire_map(S.space[0], &everything, PAGES << QUIRE_PAGE_SHIFT, QUIRE_READ | QUIRE_WRITE,
-                  QUIRE_MAP_FIXED) != QUIRE_OK)
+    if (!map_start())
         abort();
-    memset(S.oracle.mapped[0], 1, PAGES);
-    memset(S.oracle.prot[0], QUIRE_READ | QUIRE_WRITE, PAGES);
     S.start_block = must_get(1, S.world.block_size);
     S.block = must_get(1, S.world.block_size);
     settle();

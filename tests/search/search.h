@@ -8,12 +8,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum search_sections {
+    SEARCH_NO_SECTIONS,
+    SEARCH_MEMORY, /* a section of shared memory */
+    SEARCH_FILE,   /* one with a pager */
+};
+
 struct search_options {
-    double seconds;      /* stop after this long, but not before min_depth is reached */
-    unsigned min_depth;  /* every sequence up to this length has to be run */
-    unsigned max_depth;  /* stop there; 0: no limit */
-    bool wide;           /* more operations: protections, ranges, fetch */
-    uint32_t max_states; /* memory to remember them in; 0: the default */
+    double seconds;                /* stop after this long, but not before min_depth is reached */
+    unsigned min_depth;            /* every sequence up to this length has to be run */
+    unsigned max_depth;            /* stop there; 0: no limit */
+    bool wide;                     /* more operations: protections, ranges, fetch */
+    enum search_sections sections; /* views of one in place of private memory */
+    uint32_t max_states;           /* memory to remember them in; 0: the default */
     void (*progress)(const char *line); /* may be null */
 };
 

@@ -6,6 +6,8 @@
  *       every sequence, as deep as N seconds allow, and to depth N in any case
  *   search [--wide] --replay "write(A,0) fork(A->B) ..."
  *       one sequence
+ *   search --sections memory|file ...
+ *       the same two, with views of a section of shared memory, or of one with a pager
  *   search --rules
  *       take the rules of H2, H5 and H26 out, one by one: each search must fail
  *   search --canary N ...
@@ -29,10 +31,13 @@ static void progress(const char *line)
     fflush(stdout);
 }
 
-static int finding(const struct search_result *r, const char *program, bool wide)
+static const char *const sections_names[] = {"", " --sections memory", " --sections file"};
+
+static int finding(const struct search_result *r, const char *program,
+                   const struct search_options *o)
 {
-    fprintf(stderr, "FAILED search: %s; again: %s%s --replay \"%s\"\n", r->why, program,
-            wide ? " --wide" : "", r->sequence);
+    fprintf(stderr, "FAILED search: %s; again: %s%s%s --replay \"%s\"\n", r->why, program,
+            o->wide ? " --wide" : "", sections_names[o->sections], r->sequence);
     return 1;
 }
 
@@ -85,6 +90,10 @@ int main(int argc, char **argv)
             o.seconds = atof(value);
         else if (!strcmp(argv[i], "--depth"))
             o.min_depth = (unsigned)atoi(value);
+        else if (!strcmp(argv[i], "--sections") && !strcmp(value, "memory"))
+            o.sections = SEARCH_MEMORY;
+        else if (!strcmp(argv[i], "--sections") && !strcmp(value, "file"))
+            o.sections = SEARCH_FILE;
         else if (!strcmp(argv[i], "--replay"))
             sequence = value;
         else if (!strcmp(argv[i], "--canary"))
@@ -97,19 +106,19 @@ int main(int argc, char **argv)
         if (!search_replay(&o, sequence, &r))
             return fprintf(stderr, "search: a word of the sequence is no operation there\n"), 2;
         if (r.failed)
-            return finding(&r, argv[0], o.wide);
+            return finding(&r, argv[0], &o);
         printf("search.replay: ok (%llu operations)\n", (unsigned long long)r.transitions);
         return 0;
     }
     search_run(&o, &r);
     if (r.failed)
-        return finding(&r, argv[0], o.wide);
+        return finding(&r, argv[0], &o);
     if (!r.closed && r.depth < o.min_depth) {
         fprintf(stderr, "FAILED search: depth %u, not %u\n", r.depth, o.min_depth);
         return 1;
     }
-    printf("search%s: ok (%llu states, %llu transitions, depth %u, %s)\n", o.wide ? ".wide" : "",
-           (unsigned long long)r.states, (unsigned long long)r.transitions, r.depth,
-           r.closed ? "closed" : "not closed");
+    printf("search%s%s: ok (%llu states, %llu transitions, depth %u, %s)\n", o.wide ? ".wide" : "",
+           sections_names[o.sections], (unsigned long long)r.states,
+           (unsigned long long)r.transitions, r.depth, r.closed ? "closed" : "not closed");
     return 0;
 }
