@@ -163,6 +163,10 @@ def other_parts(build, turn):
     search, inject = targets(build, "search"), targets(build, "inject")
     yield Part("search.wide", [search.get("micro", "test_search_search_micro"), "--wide",
                                "--seconds", 60, "--depth", 4], 60)
+    for kind in ("memory", "file"):
+        yield Part("search.sections." + kind,
+                   [search.get("micro", "test_search_search_micro"), "--sections", kind,
+                    "--seconds", 40, "--depth", 6], 40)
     for variant, random, seconds in (("micro", 4_800, 210), ("micro_san", 300, 60),
                                      ("real", 30, 15)):
         yield Part("inject." + variant, [inject.get(variant, f"test_inject_inject_{variant}"),
