@@ -49,7 +49,7 @@ const struct op ops[] = {
     {"work", OP_WORK, 0, 0, 0, 0, false},
     {"zero", OP_ZERO, 0, 0, 0, 0, false},
     {"take", OP_TAKE, 0, 0, 0, 0, false},
-    {"popl", OP_POPULATE, 0, 4, 0, 0, false},
+    {"pop0", OP_POPULATE, 0, 1, 0, 0, false},
     {"discardl", OP_DISCARD, 0, 4, 0, 0, .variant = true},
     {"enterA", OP_ENTER, .slot = A, .variant = true},
     {"exitC", OP_EXIT, .slot = C, .variant = true},
