@@ -56,7 +56,7 @@ static bool piece_read(struct quire_section *section, struct piece p, void *to)
     struct quire *q = section->q;
     struct qi_cpu *cpu = qi_enter(q);
     entry_t e = qi_section_peek(section, p.at >> QUIRE_PAGE_SHIFT);
-    bool there = e != 0 && !(e & ENTRY_BUSY);
+    bool there = entry_present(e);
     if (there)
         memcpy(to, page_bytes(q, e, p.at), p.n);
     else if (e == 0 && !qi_section_paged(section)) {
@@ -110,7 +110,7 @@ static enum try piece_write(struct quire_section *section, struct piece p, const
     }
     if (qi_slot_lock(cpu, section, page, &slot)) {
         entry_t e = entry_load(slot.slot);
-        if (e != 0 && !(e & ENTRY_BUSY) && p.at + p.n <= qi_load(&section->limit)) {
+        if (entry_present(e) && p.at + p.n <= qi_load(&section->limit)) {
             slot_write(q, &slot, p, from);
             result = TRY_DONE;
         }
@@ -209,7 +209,7 @@ enum pass {
 
 static bool goes(const struct quire *q, const struct qi_slot *slot, entry_t e, enum pass pass)
 {
-    if (e == 0 || (e & (ENTRY_BUSY | ENTRY_WRITING)) || qi_slot_uses(q, slot) > 0)
+    if (!entry_present(e) || (e & ENTRY_WRITING) || qi_slot_uses(q, slot) > 0)
         return false;
     return pass != PASS_PURGE ||
            (!entry_dirty(e) && qi_load(&frame_record(&q->frames, entry_pfn(e))->share) == 0);
@@ -294,7 +294,6 @@ static enum quire_status views_go(struct quire_section *section, uint64_t first,
     return status;
 }
 
-static uint64_t range_first(uint64_t offset) { return qi_pages_up(offset); }
 static uint64_t range_end(uint64_t offset, uint64_t length)
 {
     return (offset + length < offset ? UINT64_MAX : offset + length) >> QUIRE_PAGE_SHIFT;
@@ -304,7 +303,7 @@ uint64_t quire_section_purge(struct quire_section *section, uint64_t offset, uin
                              bool mapped)
 {
     uint64_t first = offset >> QUIRE_PAGE_SHIFT;
-    uint64_t end = offset + length < offset ? UINT64_MAX : qi_pages_up(offset + length);
+    uint64_t end = qi_pages_end(offset, length);
     bool left;
     qi_section_hold(section);
     if (mapped && qi_section_paged(section) && section->pager->stable)
@@ -317,7 +316,7 @@ uint64_t quire_section_purge(struct quire_section *section, uint64_t offset, uin
 enum quire_status quire_section_discard(struct quire_section *section, uint64_t offset,
                                         uint64_t length)
 {
-    uint64_t first = range_first(offset), end = range_end(offset, length);
+    uint64_t first = qi_pages_up(offset), end = range_end(offset, length);
     enum quire_status status = QUIRE_OK;
     bool left = first < end;
     qi_section_hold(section);
@@ -349,7 +348,7 @@ static void tail_clear(struct quire_section *section, uint64_t size)
     struct qi_cpu *cpu = qi_enter(q);
     if (qi_slot_lock(cpu, section, size >> QUIRE_PAGE_SHIFT, &slot)) {
         entry_t e = entry_load(slot.slot);
-        if (e != 0 && !(e & ENTRY_BUSY)) {
+        if (entry_present(e)) {
             memset(page_bytes(q, e, size), 0, QUIRE_PAGE_SIZE - kept);
             entry_store(slot.slot, e | ENTRY_FOLDED);
         }

@@ -166,7 +166,7 @@ static enum quire_status write_view(const struct write *w)
         qi_trace(fault->space, QUIRE_EVENT_UPGRADE, fault->address, page);
         return QUIRE_OK;
     }
-    if (w->kind == QI_EMPTY && !qi_view_use(fault, false, &page)) {
+    if (w->kind == QI_EMPTY && !qi_view_use(fault, &page)) {
         write_abandon(w);
         return qi_view_missing(fault);
     }

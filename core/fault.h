@@ -72,7 +72,7 @@ uint32_t qi_view_need(struct qi_fault *fault);
  */
 enum quire_status qi_view_map(struct qi_fault *fault, pfn_t table, bool write);
 /* Use the section's page without an entry for it yet; false: it is not there. */
-bool qi_view_use(struct qi_fault *fault, bool changed, pfn_t *frame);
+bool qi_view_use(struct qi_fault *fault, pfn_t *frame);
 /* It is not there: QI_BRING or QUIRE_BEYOND_END. */
 enum quire_status qi_view_missing(struct qi_fault *fault);
 /* The page of a section, which the caller uses, is about to be written. */

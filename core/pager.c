@@ -294,7 +294,7 @@ void quire_section_fetch(struct quire_section *section, uint64_t offset, uint64_
     struct quire *q = section->q;
     uint64_t end = qi_pages_up(quire_section_size(section));
     uint64_t page = offset >> QUIRE_PAGE_SHIFT;
-    uint64_t last = offset + length < offset ? UINT64_MAX : qi_pages_up(offset + length);
+    uint64_t last = qi_pages_end(offset, length);
     if (last < end)
         end = last;
     const struct bring_how how = {.most = QUIRE_IO_PAGES};
@@ -313,7 +313,7 @@ void quire_section_fetch(struct quire_section *section, uint64_t offset, uint64_
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
-static bool is_changed(entry_t e) { return e != 0 && !(e & ENTRY_BUSY) && entry_dirty(e); }
+static bool is_changed(entry_t e) { return entry_present(e) && entry_dirty(e); }
 
 /* Take neighbouring changed pages from `page` on into a transfer; *used: some view has one. */
 static void write_collect(struct qi_cpu *cpu, struct quire_io *io, uint64_t page, uint64_t end,
@@ -435,7 +435,7 @@ enum quire_status quire_section_sync(struct quire_section *section, uint64_t off
                                      uint64_t length, uint32_t flags, uint64_t *errors)
 {
     uint64_t first = offset >> QUIRE_PAGE_SHIFT;
-    uint64_t end = offset + length < offset ? UINT64_MAX : qi_pages_up(offset + length);
+    uint64_t end = qi_pages_end(offset, length);
     uint64_t before = errors ? *errors : qi_load(&section->errors);
     bool awaited = !(flags & QUIRE_SYNC_START);
     if (flags & ~(uint32_t)QUIRE_SYNC_START)

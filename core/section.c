@@ -179,7 +179,7 @@ enum quire_status quire_section_seal(struct quire_section *section, uint32_t sea
         qi_store(&section->seals, section->seals | seals);
     nodes_unlock(cpu, &q->nodes);
     qi_leave(cpu);
-    if (write) { /* calls that looked at the seals before have ended after this */
+    if (write && !writers) { /* calls that looked at the seals before have ended after this */
         qi_stop_all(q);
         qi_go_all(q);
     }
@@ -541,7 +541,7 @@ bool quire_section_resident(const struct quire_section *section, uint64_t offset
     struct qi_cpu *cpu = qi_enter(section->q);
     entry_t e = qi_section_peek(section, offset >> QUIRE_PAGE_SHIFT);
     qi_leave(cpu);
-    return e != 0 && !(e & ENTRY_BUSY);
+    return entry_present(e);
 }
 
 void quire_section_info(struct quire_section *section, struct quire_section_info *out)
@@ -556,7 +556,7 @@ void quire_section_info(struct quire_section *section, struct quire_section_info
         if (!qi_slot_lock(cpu, section, page, &slot))
             continue;
         entry_t e = entry_load(slot.slot);
-        bool there = e != 0 && !(e & ENTRY_BUSY);
+        bool there = entry_present(e);
         out->resident += there;
         out->dirty += there && entry_dirty(e);
         out->mapped += there && qi_slot_uses(q, &slot) > 0;

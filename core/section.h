@@ -62,6 +62,12 @@ static inline uint64_t qi_pages_up(uint64_t bytes)
     return (bytes >> QUIRE_PAGE_SHIFT) + ((bytes & (QUIRE_PAGE_SIZE - 1)) != 0);
 }
 
+/* The end of the pages that a range of bytes touches; one that would wrap is all there is. */
+static inline uint64_t qi_pages_end(uint64_t offset, uint64_t length)
+{
+    return offset + length < offset ? UINT64_MAX : qi_pages_up(offset + length);
+}
+
 /* One reference more, by whoever knows that there is one; and one fewer. */
 static inline void qi_section_hold(struct quire_section *section) { qi_add(&section->refs, 1); }
 void qi_section_release(struct qi_cpu *cpu, struct quire_section *section);

@@ -137,10 +137,10 @@ uint32_t qi_view_need(struct qi_fault *fault)
            qi_load(&frame_record(&q->frames, fault->leaf)->side) == QI_NO_FRAME;
 }
 
-bool qi_view_use(struct qi_fault *fault, bool changed, pfn_t *frame)
+bool qi_view_use(struct qi_fault *fault, pfn_t *frame)
 {
     struct window w = window_of(fault, false);
-    bool there = section_use(fault, &w, 1, changed, NULL) != 0;
+    bool there = section_use(fault, &w, 1, false, NULL) != 0;
     *frame = w.last;
     return there;
 }
