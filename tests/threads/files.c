@@ -174,8 +174,12 @@ static void touch_file(struct worker *w)
 static void work_file(struct worker *w)
 {
     if (w->number == DEVICE) {
-        while (device_work(w) || said() < WORKERS - 1)
-            sched_yield();
+        /* Who has ended has queued what it had, so that is asked before the queue is. */
+        for (bool last = false; !last; sched_yield()) {
+            last = said() == WORKERS - 1;
+            while (device_work(w))
+                sched_yield();
+        }
         return;
     }
     if (w->number == 0) {
