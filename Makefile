@@ -8,6 +8,7 @@
 #   make proof        everything that tests it for longer: at most twenty minutes
 #   make soak         the same, round after round: SECONDS=3600, or until something fails
 #   make bench        the figures, as a table and in build/bench.json
+#   make traces       record bench/traces anew: what programs refer to, for the simulator of paging
 #   make check-style  clang-format and the rules of the house that a tool can hold
 #   make format       let clang-format rewrite the sources
 #   make clean
@@ -16,7 +17,7 @@ BUILD := build
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 
 .NOTPARALLEL:
-.PHONY: all run test proof soak bench check-style format clean configure
+.PHONY: all run test proof soak bench traces check-style format clean configure
 
 all: setup-build configure
 	@cmake --build $(BUILD) -j $(JOBS)
@@ -46,6 +47,10 @@ soak: setup-proof configure
 bench: setup-bench configure
 	@cmake --build $(BUILD) -j $(JOBS) --target bench-programs
 	@python3 tools/bench.py $(BUILD)
+
+traces: setup-traces configure
+	@cmake --build $(BUILD) -j $(JOBS) --target pagetrace
+	@sh tools/traces.sh $(BUILD)
 
 check-style: setup-style
 	@python3 tools/check_style

@@ -48,7 +48,7 @@ static void file_start(void *cookie, struct quire_io *io)
 /* A file, all of it in memory. */
 static struct quire_section *file_new(uint64_t length)
 {
-    static const struct quire_pager pager = {file_start, NULL, true};
+    static const struct quire_pager pager = {.start = file_start, .stable = true};
     struct quire_section *file;
     struct quire_section_info info;
 

@@ -14,5 +14,7 @@ void bench_many(void);   /* many.c */
 void bench_range(void);  /* range.c */
 void bench_pin(void);    /* pin.c */
 void bench_file(void);   /* file.c */
+void bench_store(void);  /* store.c */
+void bench_paging(void); /* paging.c */
 
 #endif

@@ -12,6 +12,8 @@
  *   range.c  what is done to a whole range: populate, move, diff
  *   pin.c    pins
  *   file.c   views of files
+ *   store.c  pages that are compressed
+ *   paging.c pages that leave and come back
  *
  * and here what belongs to none of these: the machine's own speed, and what a frame's record takes.
  * measure.h has what they share.
@@ -63,6 +65,8 @@ int main(void)
     bench_range();
     bench_pin();
     bench_file();
+    bench_store();
+    bench_paging();
     world_begin(4096, 8);
     bench_access();
     bench_frame_bytes();

@@ -77,7 +77,10 @@ static uint64_t page_part(struct quire *q, home_t home, pfn_t page, uint64_t wei
 static uint64_t borrowed_part(struct quire *q, home_t home, uint64_t weight)
 {
     struct qi_frame *table = table_record(q, home_table(home));
-    uint64_t part = page_part(q, home, qi_home_page(q, home), weight);
+    entry_t e = entry_load(qi_home_slot(q, home));
+    uint64_t part = 0;
+    if (entry_kind(e, 1) != QI_PAGED)
+        part = page_part(q, home, entry_pfn(e), weight);
     if (table->share == 0)
         part += with_side(table, split(table, weight, frame_record(&q->frames, table->side)->sum));
     return part;
@@ -101,6 +104,7 @@ static uint64_t table_part(struct quire *q, pfn_t table, unsigned level, uint64_
         case QI_SECTION:
         case QI_PROTOTYPE: part += borrowed_part(q, qi_entry_home(q, e), weight); break;
         case QI_EMPTY:
+        case QI_PAGED: /* it costs no memory, or such as is free in a moment */
         case QI_ZERO:
         case QI_GUARD: break;
         case QI_BUSY: host_panic("an entry is busy, and nobody is at work", __FILE__, __LINE__);

@@ -50,6 +50,18 @@ static unsigned char *page_bytes(const struct quire *q, entry_t e, uint64_t at)
     return (unsigned char *)frame_memory(&q->frames, entry_pfn(e)) + (at & (QUIRE_PAGE_SIZE - 1));
 }
 
+/* For the visits that look for pages which nobody uses. */
+static void page_used(struct qi_cpu *cpu, const struct quire_section *section, uint64_t page)
+{
+    struct qi_slot slot;
+    if (!qi_slot_lock(cpu, section, page, &slot))
+        return;
+    entry_t e = entry_load(slot.slot);
+    if (entry_present(e))
+        entry_store(slot.slot, e | ENTRY_ACCESSED);
+    qi_slot_unlock(cpu, &slot);
+}
+
 /* False: the page has to be brought first. */
 static bool piece_read(struct quire_section *section, struct piece p, void *to)
 {
@@ -57,6 +69,8 @@ static bool piece_read(struct quire_section *section, struct piece p, void *to)
     struct qi_cpu *cpu = qi_enter(q);
     entry_t e = qi_section_peek(section, p.at >> QUIRE_PAGE_SHIFT);
     bool there = entry_present(e);
+    if (there && !(e & ENTRY_ACCESSED))
+        page_used(cpu, section, p.at >> QUIRE_PAGE_SHIFT);
     if (there)
         memcpy(to, page_bytes(q, e, p.at), p.n);
     else if (e == 0 && !qi_section_paged(section)) {
@@ -79,7 +93,7 @@ static void slot_write(struct quire *q, const struct qi_slot *slot, struct piece
 {
     entry_t e = entry_load(slot->slot);
     memcpy(page_bytes(q, e, p.at), from, p.n);
-    entry_store(slot->slot, e | ENTRY_FOLDED);
+    entry_store(slot->slot, e | ENTRY_FOLDED | ENTRY_ACCESSED);
 }
 
 /* A page that is all new: readers take no lock, so it has its bytes before it is there. */
@@ -209,6 +223,8 @@ enum pass {
 
 static bool goes(const struct quire *q, const struct qi_slot *slot, entry_t e, enum pass pass)
 {
+    if (entry_kind(e, 1) == QI_PAGED) /* so nobody uses it */
+        return pass != PASS_PURGE;
     if (!entry_present(e) || (e & ENTRY_WRITING) || qi_slot_uses(q, slot) > 0)
         return false;
     return pass != PASS_PURGE ||
@@ -232,8 +248,10 @@ static uint64_t leaf_pass(struct qi_cpu *cpu, struct quire_section *section, uin
             went++;
         } else if (e != 0) {
             *left = true;
-            if (pass == PASS_DISCARD && !qi_section_paged(section))
+            if (pass == PASS_DISCARD && !qi_section_paged(section)) {
                 memset(frame_memory(&q->frames, entry_pfn(e)), 0, QUIRE_PAGE_SIZE);
+                entry_store(each.slot, e | ENTRY_FOLDED);
+            }
         }
     } while (++first < end && qi_slot_next(&each));
     qi_slot_unlock(cpu, &slot);
@@ -294,6 +312,16 @@ static enum quire_status views_go(struct quire_section *section, uint64_t first,
     return status;
 }
 
+/*
+ * A table that a call of another CPU has in hand, to drop it, uses pages until that call has ended,
+ * and is in no list that views_go could empty.
+ */
+static void calls_end(struct quire *q)
+{
+    qi_stop_all(q);
+    qi_go_all(q);
+}
+
 static uint64_t range_end(uint64_t offset, uint64_t length)
 {
     return (offset + length < offset ? UINT64_MAX : offset + length) >> QUIRE_PAGE_SHIFT;
@@ -329,6 +357,8 @@ enum quire_status quire_section_discard(struct quire_section *section, uint64_t 
         status = views_go(section, first, end);
         if (status == QUIRE_OK)
             pages_pass(section, first, end, PASS_DISCARD, &left);
+        if (left)
+            calls_end(section->q);
     }
     qi_section_change_end(section);
     qi_section_let_go(section);
@@ -337,17 +367,18 @@ enum quire_status quire_section_discard(struct quire_section *section, uint64_t 
 
 /* ---- size ---------------------------------------------------------------------------------- */
 
-/* What lies behind the end, at `size`, in its page. */
-static void tail_clear(struct quire_section *section, uint64_t size)
+/* What lies behind the end, at `size`, in its page; false: the page is not in memory. */
+static bool tail_clear(struct quire_section *section, uint64_t size)
 {
     struct quire *q = section->q;
     struct qi_slot slot;
+    entry_t e = 0;
     size_t kept = (size_t)(size & (QUIRE_PAGE_SIZE - 1));
     if (kept == 0 || QI_CANARY(QI_CANARY_TAIL_NOT_CLEARED))
-        return;
+        return true;
     struct qi_cpu *cpu = qi_enter(q);
     if (qi_slot_lock(cpu, section, size >> QUIRE_PAGE_SHIFT, &slot)) {
-        entry_t e = entry_load(slot.slot);
+        e = entry_load(slot.slot);
         if (entry_present(e)) {
             memset(page_bytes(q, e, size), 0, QUIRE_PAGE_SIZE - kept);
             entry_store(slot.slot, e | ENTRY_FOLDED);
@@ -355,6 +386,7 @@ static void tail_clear(struct quire_section *section, uint64_t size)
         qi_slot_unlock(cpu, &slot);
     }
     qi_leave(cpu);
+    return entry_present(e) || (e == 0 && !qi_section_paged(section));
 }
 
 static enum quire_status promise(struct quire_section *section, uint64_t pages)
@@ -371,27 +403,60 @@ static enum quire_status promise(struct quire_section *section, uint64_t pages)
     return status;
 }
 
+/* Bring the page that the section's end lies in, if there is anything in it behind the end. */
+static enum quire_status tail_bring(struct quire_section *section, uint64_t size)
+{
+    uint64_t page = size >> QUIRE_PAGE_SHIFT;
+    enum quire_status status = QUIRE_OK;
+    if ((size & (QUIRE_PAGE_SIZE - 1)) == 0)
+        return QUIRE_OK;
+    for (bool out = true; out && status == QUIRE_OK;) {
+        struct qi_cpu *cpu = qi_enter(section->q);
+        entry_t e = qi_section_peek(section, page);
+        out = !entry_present(e) && (e != 0 || qi_section_paged(section));
+        qi_leave(cpu);
+        if (out)
+            status = qi_section_bring(section, page, false);
+    }
+    return status;
+}
+
+/* Both: what was brought may have left again. */
+static enum quire_status tail_end(struct quire_section *section, uint64_t size)
+{
+    enum quire_status status;
+    do {
+        status = tail_bring(section, size);
+        if (status == QUIRE_OK)
+            qi_section_settle(section, size >> QUIRE_PAGE_SHIFT, qi_pages_up(size));
+    } while (status == QUIRE_OK && !tail_clear(section, size));
+    return status;
+}
+
+static void promise_give(struct quire_section *section, uint64_t pages)
+{
+    struct qi_cpu *cpu = qi_enter(section->q);
+    qi_commit_give(cpu, pages);
+    section->charge -= pages;
+    qi_leave(cpu);
+}
+
 static enum quire_status grow(struct quire_section *section, uint64_t size)
 {
     uint64_t old = section->size;
     if (section->seals & QUIRE_SEAL_GROW)
         return QUIRE_SEALED;
-    if (!qi_section_paged(section)) {
-        enum quire_status status = promise(section, qi_pages_up(size) - qi_pages_up(old));
-        if (status != QUIRE_OK)
-            return status;
-    } else if (old & (QUIRE_PAGE_SIZE - 1)) { /* what it has behind the end is not to be seen */
-        enum quire_status status;
-        do
-            status = qi_section_bring(section, old >> QUIRE_PAGE_SHIFT, false);
-        while (status == QUIRE_OK && !quire_section_resident(section, old));
-        if (status != QUIRE_OK)
-            return status;
+    uint64_t pages = qi_section_paged(section) ? 0 : qi_pages_up(size) - qi_pages_up(old);
+    enum quire_status status = pages > 0 ? promise(section, pages) : QUIRE_OK;
+    if (status != QUIRE_OK)
+        return status;
+    status = tail_end(section, old); /* what is there is not to be seen */
+    if (status != QUIRE_OK) {
+        promise_give(section, pages);
+        return status;
     }
-    qi_section_settle(section, old >> QUIRE_PAGE_SHIFT, qi_pages_up(old));
-    tail_clear(section, old);
+    qi_store(&section->size, size); /* never below the limit */
     qi_store(&section->limit, size);
-    qi_store(&section->size, size);
     return QUIRE_OK;
 }
 
@@ -408,32 +473,36 @@ static void limit_set(struct quire_section *section, uint64_t limit)
 
 static enum quire_status shrink(struct quire_section *section, uint64_t size)
 {
-    struct quire *q = section->q;
     uint64_t first = qi_pages_up(size), end = qi_pages_up(section->size);
+    enum quire_status status = QUIRE_OK;
     if (section->seals & QUIRE_SEAL_SHRINK)
         return QUIRE_SEALED;
     limit_set(section, size);
-    bool left, keep = QI_CANARY(QI_CANARY_CUT_KEEPS_VIEWS);
+    bool left;
     do { /* again for what was begun before the limit was seen */
         qi_section_settle(section, size >> QUIRE_PAGE_SHIFT, end);
-        while (any_used(section, first, end) && !keep) {
-            enum quire_status status = views_go(section, first, end);
-            if (status != QUIRE_OK) {
-                limit_set(section, section->size);
-                return status;
-            }
+        for (bool again = false;
+             !QI_CANARY(QI_CANARY_CUT_KEEPS_VIEWS) && any_used(section, first, end); again = true) {
+            if (again)
+                calls_end(section->q);
+            status = views_go(section, first, end);
+            if (status != QUIRE_OK)
+                break;
+        }
+        /* What a pager reads later is cleared then. */
+        if (status == QUIRE_OK && !qi_section_paged(section))
+            status = tail_end(section, size);
+        if (status != QUIRE_OK) {
+            limit_set(section, section->size);
+            return status;
         }
         pages_pass(section, first, end, PASS_CUT, &left);
-    } while (left && !keep);
+    } while (left && !QI_CANARY(QI_CANARY_CUT_KEEPS_VIEWS));
     /* The size first: then a page that is being read is cleared when it is there (read_done). */
     qi_store(&section->size, size);
-    tail_clear(section, size);
-    if (section->charge > 0) {
-        struct qi_cpu *cpu = qi_enter(q);
-        qi_commit_give(cpu, end - first);
-        section->charge -= end - first;
-        qi_leave(cpu);
-    }
+    (void)tail_clear(section, size);
+    if (section->charge > 0)
+        promise_give(section, end - first);
     return QUIRE_OK;
 }
 

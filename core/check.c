@@ -11,6 +11,8 @@
  *
  *   frames    one state each; on the list of that state and colour, in a CPU's cache or limbo, or
  *             nowhere; totals agree
+ *   slots     one owner each: a paged entry, or a page that keeps it; the frames of those that have
+ *             one; lists, chunks, files
  *   pins      frames count as many as handles; orphans have pins, and no home
  *   promises  the sum over the regions of all spaces, and the orphans
  *   tables    share = parents found; present = entries found; levels fit; side frames exist
@@ -195,6 +197,99 @@ static void check_pins(struct audit *a)
               promised, orphans);
 }
 
+/* ---- slots ---------------------------------------------------------------------------------- */
+
+/* In the state of a slot's record, while the auditor is at work: its owner was found. */
+#define OWNED (UINT32_C(1) << 31)
+
+static void slot_owned(struct audit *a, uint64_t slot, bool entry, pfn_t by, unsigned index)
+{
+    struct qi_paging *p = &a->q->paging;
+    struct qi_paged *record = slot > 0 && slot <= p->max ? &p->slots[slot - 1] : NULL;
+    uint32_t state = record ? record->state : QI_PAGED_FREE;
+    if (!record || state & OWNED || state == QI_PAGED_FREE || state == QI_PAGED_GONE ||
+        entry == (state == QI_PAGED_KEPT))
+        found(a, "frame % entry %: slot %, whose state is %", u(by), u(index), slot, u(state));
+    else
+        record->state = state | OWNED;
+}
+
+/* The list that the frames of slots in one state are on; returns how many. */
+static uint32_t check_list(struct audit *a, const struct qi_list *list, enum qi_paged_state state)
+{
+    const struct quire *q = a->q;
+    uint32_t count = 0;
+    pfn_t last = QI_NO_FRAME;
+    for (pfn_t pfn = list->head; pfn != QI_NO_FRAME; count++) { /* prev says that it is no ring */
+        const struct qi_frame *r = record_or_null(q, pfn);
+        bool listed = r && r->state == QI_FRAME_LISTED && r->slot > 0 && r->slot <= q->paging.max;
+        if (!listed || r->prev != last ||
+            (paged_record(&q->paging, (slot_t)r->slot)->state & ~OWNED) != (uint32_t)state) {
+            found(a, "frame %: on the list of state %, and should not be", u(pfn), u(state));
+            return count;
+        }
+        last = pfn;
+        pfn = r->next;
+    }
+    if (count != list->count || list->tail != last)
+        found(a, "list of state %: % counted, % found", u(state), u(list->count), u(count));
+    return count;
+}
+
+/* One slot, when every owner was found; counts those that have a frame. */
+static void check_slot(struct audit *a, slot_t slot, uint32_t *frames)
+{
+    struct qi_paged *record = paged_record(&a->q->paging, slot);
+    bool owned = (record->state & OWNED) != 0;
+    record->state &= ~OWNED;
+    const uint32_t state = record->state;
+    if (owned != (state != QI_PAGED_FREE && state != QI_PAGED_GONE))
+        found(a, "slot %: state %, and % owners", u(slot), u(state), u(owned));
+    if (state == QI_PAGED_FREE || state == QI_PAGED_OUT)
+        return;
+    const struct qi_frame *r = record_or_null(a->q, record->page);
+    if (state == QI_PAGED_KEPT) {
+        if (!r || r->state != QI_FRAME_DATA || r->side != slot)
+            found(a, "slot %: frame % does not keep it", u(slot), u(record->page));
+    } else if (!r || r->state != QI_FRAME_LISTED || r->slot != slot) {
+        found(a, "slot %: frame % is not its page", u(slot), u(record->page));
+    }
+    *frames += state != QI_PAGED_KEPT;
+}
+
+static void check_slots(struct audit *a)
+{
+    struct quire *q = a->q;
+    struct qi_paging *p = &q->paging;
+    uint32_t frames = 0, used = 0, by_file[QUIRE_PAGEFILES] = {0};
+    for (uint32_t i = 0; i < q->frames.count; i++) {
+        const struct qi_frame *r = &q->frames.records[i];
+        if (r->state == QI_FRAME_DATA && r->side != QI_NO_FRAME)
+            slot_owned(a, r->side, false, q->frames.first + i, 0);
+    }
+    check_list(a, &p->modified, QI_PAGED_MODIFIED);
+    for (unsigned i = 0; i < QI_STANDBY_LISTS; i++)
+        check_list(a, &p->standby[i], QI_PAGED_STANDBY);
+    for (uint32_t i = 0; i < p->max / QI_CHUNK; i++) {
+        uint32_t count = 0;
+        for (slot_t slot = i * QI_CHUNK + 1; slot <= (i + 1) * QI_CHUNK; slot++) {
+            check_slot(a, slot, &frames);
+            count += paged_record(p, slot)->state != QI_PAGED_FREE;
+        }
+        if (count != p->chunks[i].used || (count > 0 && p->chunks[i].file == 0))
+            found(a, "chunk %: % slots counted, % found", u(i), u(p->chunks[i].used), u(count));
+        else if (count > 0)
+            by_file[p->chunks[i].file - 1] += count;
+        used += count;
+    }
+    for (unsigned i = 0; i < QUIRE_PAGEFILES; i++)
+        if (p->files[i].used != by_file[i])
+            found(a, "page file %: % slots counted, % found", u(i), u(p->files[i].used),
+                  u(by_file[i]));
+    if (used != p->used || frames != qi_frames_in_state(q, QI_FRAME_LISTED))
+        found(a, "slots: % counted, % found, % with a frame", u(p->used), u(used), u(frames));
+}
+
 /* The frames of a list without colours, which are all that match. */
 static void check_chain(struct audit *a, const char *text, pfn_t head, uint32_t expected)
 {
@@ -233,7 +328,7 @@ static struct qi_frame *home_lender(struct audit *a, pfn_t table, unsigned index
         return NULL;
     }
     enum qi_kind kind = entry_kind(table_entries(a->q, home_table(home))[home_index(home)], 1);
-    if (kind != QI_OWN && kind != QI_BARRED && first)
+    if (!kind_home(kind) && first)
         found(a, "table % entry %: its home, table % entry %, holds no page", u(table), u(index),
               u(home_table(home)), u(home_index(home)));
     return lender;
@@ -257,6 +352,10 @@ static void count_page(struct audit *a, pfn_t table, unsigned index, entry_t e, 
     if (kind == QI_PROTOTYPE) {
         home = entry_payload(e);
     } else if (kind == QI_GUARD) {
+        return;
+    } else if (kind == QI_PAGED) {
+        if (first)
+            slot_owned(a, entry_slot(e), true, table, index);
         return;
     } else if (kind == QI_ZERO) {
         if (first && (entry_payload(e) != q->zero_page || (e & (ENTRY_WRITE | ENTRY_DIRTY))))
@@ -380,8 +479,7 @@ static void check_home(struct audit *a, const struct qi_frame *r, pfn_t table, u
     enum qi_kind kind = entry_kind(table_entries(a->q, table)[index], 1);
     if (kind == QI_EMPTY)
         return;
-    if ((kind != QI_OWN && kind != QI_BARRED) || !record_or_null(a->q, r->side) ||
-        table_side(a->q, r)->uses[index] == 0)
+    if (!kind_home(kind) || !record_or_null(a->q, r->side) || table_side(a->q, r)->uses[index] == 0)
         found(a, "table % entry %: kind % in a table without parents", u(table), u(index), u(kind));
 }
 
@@ -716,6 +814,11 @@ static void check_sections(struct audit *a)
               u(qi_frames_in_state(q, QI_FRAME_SECTION)), u(tables));
     if (live != q->live_sections)
         found(a, "sections: % counted, % found", u(q->live_sections), u(live));
+    uint32_t dead = 0;
+    for (const struct quire_section *s = q->dead_section; s && dead <= live; s = s->next)
+        dead++;
+    if (dead != q->dead_sections)
+        found(a, "dead sections: % counted, % found", u(q->dead_sections), u(dead));
 }
 
 static void check_regions(struct audit *a)
@@ -758,6 +861,7 @@ unsigned quire_check(struct quire *q)
     check_pins(&a);
     count_references(&a, UINT32_MAX);
     check_counts_gone(&a);
+    check_slots(&a);
     count_references(&a, 1);
     check_tables(&a);
     check_regions(&a);

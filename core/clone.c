@@ -75,7 +75,10 @@ static bool lendable(const struct quire *q, entry_t e)
         const struct qi_frame *page = frame_record(&q->frames, entry_pfn(e));
         return qi_load(&page->share) == 0 && has_room(q, page->home);
     }
-    return (kind == QI_BORROWED || kind == QI_PROTOTYPE) && has_room(q, qi_entry_home(q, e));
+    if (kind != QI_BORROWED && kind != QI_PROTOTYPE)
+        return false; /* a paged one comes back when it is copied */
+    home_t home = qi_entry_home(q, e);
+    return has_room(q, home) && entry_kind(entry_load(qi_home_slot(q, home)), 1) != QI_PAGED;
 }
 
 /* How many of `pages` pages can be cloned in one step. */
@@ -165,6 +168,7 @@ static entry_t borrowed_entry(const struct clone *c, entry_t e)
     case QI_ZERO:
     case QI_GUARD:
     case QI_BUSY:
+    case QI_PAGED:
     case QI_SECTION:
     case QI_TABLE:
     case QI_HIDDEN: break;

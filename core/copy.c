@@ -180,7 +180,7 @@ static inline pfn_t write_take(const struct write *w, home_t home)
     struct qi_cpu *cpu = w->fault->cpu;
     /* Where nothing is needed it was so before, and that does not end. */
     bool movable = w->fault->need == 0 || qi_home_movable(cpu->q, home);
-    return movable ? qi_home_move(cpu, home) : QI_NO_FRAME;
+    return movable ? entry_pfn(qi_home_move(cpu, home)) : QI_NO_FRAME;
 }
 
 /* The entry is busy, or finished already, and nothing in the space leads to what it was. */

@@ -42,7 +42,7 @@ struct qi_limbo {
     uint32_t count, epoch; /* calls that began in a later epoch can not know these frames */
 };
 
-enum { QI_FRAME_STATES = 11 };
+enum { QI_FRAME_STATES = 12 };
 
 /* Spaces that one call can hold exclusively: two, and a new one that nobody has seen. */
 enum { QI_HELD = 3 };

@@ -109,6 +109,7 @@ static void diff_regions(const struct diff *d, const struct qi_region *a, const 
 static uint64_t content(const struct quire *q, entry_t e)
 {
     enum { ZEROS, GUARD, FRAMES };
+    const uint64_t slots = FRAMES + (UINT64_C(1) << 32);
     switch (entry_kind(e, 1)) {
     case QI_EMPTY:
     case QI_SECTION: /* what the region shows, as an empty one */
@@ -117,7 +118,8 @@ static uint64_t content(const struct quire *q, entry_t e)
     case QI_OWN:
     case QI_BARRED:
     case QI_BORROWED: return FRAMES + (uint64_t)entry_pfn(e);
-    case QI_PROTOTYPE: return FRAMES + (uint64_t)qi_home_page(q, entry_payload(e));
+    case QI_PAGED: return slots + entry_slot(e);
+    case QI_PROTOTYPE: return content(q, entry_load(qi_home_slot(q, entry_payload(e))));
     case QI_BUSY:
     case QI_TABLE:
     case QI_HIDDEN: break;

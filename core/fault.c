@@ -26,6 +26,7 @@
  * would see, and break what the program would break.
  */
 #include "fault.h"
+#include "workset.h"
 
 /* What `access` finds in the tables already. */
 static bool look_allows(const struct qi_look *look, uint32_t access)
@@ -91,6 +92,7 @@ static enum quire_status fault_read(struct qi_fault *fault, pfn_t table)
     case QI_ZERO: read_loosen(slot, e, fault->prot); break;
     case QI_BUSY:
     case QI_GUARD: break;
+    case QI_PAGED: /* looked at, and here since */
     case QI_TABLE:
     case QI_HIDDEN: host_panic("an owned leaf holds an entry of this kind", __FILE__, __LINE__);
     }
@@ -192,6 +194,42 @@ static inline enum quire_status fault_region(struct qi_fault *fault)
     return region->prot & fault->rights || fault->rights == 0 ? QUIRE_OK : QUIRE_PROTECTED;
 }
 
+/* Go on below a hidden entry: nobody can reach those pages here, and others make them leave. */
+static void look_hidden(const struct quire *q, struct qi_look *look, vaddr_t address)
+{
+    while (entry_kind(look->entry, look->level) == QI_HIDDEN ||
+           entry_kind(look->entry, look->level) == QI_TABLE) {
+        look->table = entry_pfn(look->entry);
+        look->level--;
+        look->entry = entry_load(&table_entries(q, look->table)[entry_index(address, look->level)]);
+    }
+}
+
+/* The home of what a look found, if that may be out of its working set. */
+static inline bool fault_home(const struct quire *q, const struct qi_look *look, enum qi_kind kind,
+                              vaddr_t address, home_t *home)
+{
+    struct qi_look leaf = *look;
+    if (qi_rarely(kind == QI_HIDDEN)) {
+        look_hidden(q, &leaf, address);
+        kind = entry_kind(leaf.entry, leaf.level);
+    }
+    if (kind == QI_PAGED)
+        *home = home_make(leaf.table, entry_index(address, 1));
+    else if (kind == QI_PROTOTYPE)
+        *home = entry_payload(leaf.entry);
+    return kind == QI_PAGED || kind == QI_PROTOTYPE;
+}
+
+/* Take the page of a home back from its list, if it is out of its working set; QI_OUT: it is not in
+ * memory.  It stays there until this call ends. */
+static enum quire_status fault_revive(struct qi_fault *fault, home_t home)
+{
+    entry_t e = entry_load(qi_home_slot(fault->cpu->q, home));
+    fault->slot = entry_slot(e);
+    return entry_kind(e, 1) != QI_PAGED || qi_paged_revive(fault->cpu, home) ? QUIRE_OK : QI_OUT;
+}
+
 /* One try.  QUIRE_NO_MEMORY: nothing was changed, and fault->need frames are wanted. */
 static enum quire_status fault_try(struct qi_fault *fault)
 {
@@ -202,6 +240,16 @@ static enum quire_status fault_try(struct qi_fault *fault)
         return status;
     struct qi_look look = qi_table_look(space, fault->address);
     enum qi_kind kind = entry_kind(look.entry, look.level);
+    home_t home;
+    if (qi_rarely(fault_home(cpu->q, &look, kind, fault->address, &home))) {
+        status = fault_revive(fault, home);
+        if (status != QUIRE_OK)
+            return status;
+        look = qi_table_look(space, fault->address);
+        kind = entry_kind(look.entry, look.level);
+    }
+    if (qi_rarely(!qi_space_has_room(space)))
+        return QI_SHRINK;
     if (kind == QI_BUSY)
         return fault_busy(
             fault, &table_entries(cpu->q, look.table)[entry_index(fault->address, look.level)]);
@@ -262,6 +310,14 @@ static bool fault_again(struct qi_fault *fault, enum quire_status *status)
         *status = qi_section_bring(fault->section, fault->page, fault->no_wait);
         qi_section_let_go(fault->section);
         return *status == QUIRE_OK;
+    }
+    if (*status == QI_OUT) {
+        *status = qi_page_in(q, fault->slot, fault->no_wait);
+        return *status == QUIRE_OK;
+    }
+    if (*status == QI_SHRINK) {
+        qi_space_shrink(fault->space);
+        return true;
     }
     if (*status == QUIRE_NOT_MAPPED && fault->grows) {
         if (fault->no_wait) {
@@ -426,36 +482,50 @@ static enum quire_status peek_section(struct qi_fault *fault, vaddr_t address,
     return status;
 }
 
-/* A debugger reads, whatever the region allows, and nothing changes: nobody else may, either. */
+/*
+ * A debugger reads, whatever the region allows, and nothing changes: nobody else may, either.  One
+ * try: QI_OUT if the page is not in memory.
+ */
+static enum quire_status peek_try(struct qi_fault *fault, vaddr_t address, unsigned char *buffer,
+                                  size_t n)
+{
+    struct quire_space *space = fault->space;
+    struct quire *q = space->q;
+    fault->cpu = qi_enter_exclusive(space);
+    enum quire_status status = fault_region(fault);
+    struct qi_look look = {0};
+    if (status == QUIRE_OK) /* elsewhere the tree may be the embedder's */
+        look = qi_table_look(space, address);
+    look_hidden(q, &look, address);
+    enum qi_kind kind = entry_kind(look.entry, 1);
+    home_t home;
+    if (status == QUIRE_OK && kind == QI_GUARD)
+        status = QUIRE_GUARDED;
+    if (status == QUIRE_OK && kind == QI_EMPTY && fault->view)
+        return peek_section(fault, address, buffer, n);
+    if (status == QUIRE_OK && fault_home(q, &look, kind, address, &home)) {
+        status = fault_revive(fault, home);
+        look.entry = entry_load(qi_home_slot(q, home));
+    }
+    if (status == QUIRE_OK) {
+        pfn_t pfn = look.entry == 0 ? q->zero_page : entry_pfn(look.entry);
+        memcpy(buffer, (unsigned char *)frame_memory(&q->frames, pfn) + (address - fault->address),
+               n);
+    }
+    qi_leave(fault->cpu);
+    return status;
+}
+
 static enum quire_status peek_page(struct quire_space *space, vaddr_t address,
                                    unsigned char *buffer, size_t n, uint32_t access)
 {
     struct qi_fault fault = {
         .space = space, .address = page_of(address), .no_wait = (access & QUIRE_NO_WAIT) != 0};
-    fault.cpu = qi_enter_exclusive(space);
-    struct quire *q = space->q;
-    enum quire_status status = fault_region(&fault);
-    struct qi_look look = {0};
-    if (status == QUIRE_OK) /* elsewhere the tree may be the embedder's */
-        look = qi_table_look(space, address);
-    while (look.level > 1 && look.entry != 0) {
-        look.table = entry_pfn(look.entry);
-        look.level--;
-        look.entry = entry_load(&table_entries(q, look.table)[entry_index(address, look.level)]);
-    }
-    enum qi_kind kind = entry_kind(look.entry, 1);
-    if (status == QUIRE_OK && kind == QI_GUARD)
-        status = QUIRE_GUARDED;
-    if (status == QUIRE_OK && kind == QI_EMPTY && fault.view)
-        return peek_section(&fault, address, buffer, n);
-    if (status == QUIRE_OK) {
-        pfn_t pfn = look.entry == 0        ? q->zero_page
-                    : kind == QI_PROTOTYPE ? qi_home_page(q, entry_payload(look.entry))
-                                           : entry_pfn(look.entry);
-        memcpy(buffer, (unsigned char *)frame_memory(&q->frames, pfn) + (address - fault.address),
-               n);
-    }
-    qi_leave(fault.cpu);
+    enum quire_status status;
+    do
+        status = peek_try(&fault, address, buffer, n);
+    while (status == QI_OUT &&
+           (status = qi_page_in(space->q, fault.slot, fault.no_wait)) == QUIRE_OK);
     return status;
 }
 

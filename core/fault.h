@@ -13,6 +13,11 @@
  * to, and fault->page. */
 #define QI_BRING ((enum quire_status)(QUIRE_STATUS_COUNT + 1))
 
+/* A try needs a page that is not in memory: fault->slot. */
+#define QI_OUT ((enum quire_status)(QUIRE_STATUS_COUNT + 2))
+/* The space has as many pages in memory as it may have. */
+#define QI_SHRINK ((enum quire_status)(QUIRE_STATUS_COUNT + 3))
+
 /* One fault from start to end: what was asked, and what the tries found. */
 struct qi_fault {
     struct quire_space *space;
@@ -36,6 +41,7 @@ struct qi_fault {
     const void *key;    /* QI_AGAIN: what to wait for */
     struct quire_section *section; /* QI_BRING */
     uint64_t page;                 /* the same */
+    slot_t slot;                   /* QI_OUT */
 };
 
 /*

@@ -103,6 +103,12 @@ static struct qi_region *child_regions(struct qi_cpu *cpu, const struct quire_sp
         qi_region_undo(cpu, tree);
         tree = without;
     }
+    if (parent->locks && !edit.failed) {
+        const struct qi_alter unlock = {.clear = QUIRE_REGION_LOCKED};
+        struct qi_region *without = qi_region_alter(&edit, tree, 0, MMU_ADDRESS_END, &unlock);
+        qi_region_undo(cpu, tree);
+        tree = without;
+    }
     *failed = edit.failed;
     return tree;
 }

@@ -89,12 +89,12 @@ static inline pfn_t *chain_of(pfn_t heads[2][QUIRE_COLOURS_MAX], bool zeroed, ui
 static pfn_t *chain_find(const struct qi_frames *f, pfn_t heads[2][QUIRE_COLOURS_MAX], bool zeroed,
                          uint32_t colour)
 {
-    for (uint32_t i = 0; i < f->colours; i++) {
+    for (uint32_t i = 0;; i++) {
+        qi_assert(i < f->colours); /* a frame was reserved */
         pfn_t *head = chain_of(heads, zeroed, (colour + i) & (f->colours - 1));
         if (*head != QI_NO_FRAME)
             return head;
     }
-    host_panic("a frame was reserved", __FILE__, __LINE__);
 }
 
 /* The chain of `to` that has the kind and the colour of a chain of `from`. */
@@ -231,6 +231,8 @@ bool qi_frames_fetch(struct qi_cpu *cpu, uint32_t need, bool urgent)
         cache_count(cpu, count);
     }
     lock_drop(cpu, &f->lock, QI_RANK_LIST);
+    if (cpu->q->paging.low_memory && free < qi_frames_goal(cpu->q))
+        cpu->q->paging.low_memory(cpu->q->host);
     return free >= missing;
 }
 
@@ -288,6 +290,10 @@ void qi_page_release(struct qi_cpu *cpu, pfn_t pfn)
 {
     struct qi_frame *r = frame_record(&cpu->q->frames, pfn);
     qi_store(&r->home, QI_NO_HOME);
+    if (qi_rarely(r->side != QI_NO_FRAME)) {
+        qi_paged_release(cpu, r->side);
+        r->side = QI_NO_FRAME;
+    }
     if (qi_load(&r->share) != 0 && !QI_CANARY(QI_CANARY_PIN_LOST_BY_UNMAP) && orphan(cpu, r))
         return;
     qi_frame_free(cpu, pfn);
@@ -369,6 +375,19 @@ static bool gather_from(struct qi_cpu *cpu)
     return count > 0;
 }
 
+/* Frames of standby pages, when there are too few others; true: there were some. */
+static bool gather_standby(struct quire *q, uint32_t need, bool urgent)
+{
+    uint32_t wanted = need + (urgent ? 0 : q->frames.reserve), free = qi_load(&q->frames.free);
+    if (free >= wanted || qi_standby_count(&q->paging) == 0)
+        return false;
+    struct qi_cpu *cpu = qi_enter(q);
+    uint32_t count = qi_paged_steal(cpu, wanted - free + BATCH);
+    cache_give(cpu, cpu->cache.count);
+    qi_leave(cpu);
+    return count > 0;
+}
+
 bool qi_frames_gather(struct quire *q, uint32_t need, bool urgent)
 {
     bool found = false;
@@ -378,6 +397,7 @@ bool qi_frames_gather(struct quire *q, uint32_t need, bool urgent)
             qi_load(&cpu->limbo[1].count) > 0)
             found |= gather_from(cpu);
     }
+    found |= gather_standby(q, need, urgent);
     return found && qi_load(&q->frames.free) >= (uint64_t)need + (urgent ? 0 : q->frames.reserve);
 }
 

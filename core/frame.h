@@ -17,6 +17,8 @@ void *memset(void *to, int byte, size_t length);
  *   ABSENT --qi_frame_add--> FREE <--qi_frame_free-- DATA TABLE SECTION SIDE NODES TAKEN
  *   FREE --qi_frame_zero_one--> ZEROED
  *   FREE, ZEROED --qi_frame_alloc--> DATA TABLE SECTION SIDE NODES TAKEN ZERO_PAGE
+ *   DATA --qi_paged_put--> LISTED --qi_paged_get--> DATA
+ *   LISTED --qi_paged_release, qi_paged_steal--> FREE --qi_frame_alloc--> LISTED (to be read)
  *   TABLE --qi_table_release (share reaches 0)--> DYING --qi_table_drop_slice--> TABLE (homes
  * only), or FREE
  */
@@ -31,6 +33,7 @@ enum qi_frame_state {
     QI_FRAME_SIDE,    /* uses and maps of a frozen table; `sum` is the sum of its uses */
     QI_FRAME_NODES,   /* region nodes */
     QI_FRAME_TAKEN,   /* lent to the embedder */
+    QI_FRAME_LISTED,  /* the page of a slot: on a standby or modified list, or under a transfer */
     QI_FRAME_ZERO_PAGE, /* the one zero page */
     QI_FRAME_STATE_COUNT
 };
@@ -48,7 +51,7 @@ _Static_assert((int)QI_FRAME_STATE_COUNT == (int)QI_FRAME_STATES, "cpu.h has roo
  *
  *   1. a frame that is FREE or ZEROED is on exactly one list, cache or limbo, linked by next;
  *   2. DATA: the entry at `home` is own or barred and names this frame, or it is an orphan;
- *      `share` counts its pins;
+ *      `share` counts its pins; side is the slot that it keeps, or QI_NO_FRAME;
  *   3. TABLE: `present` entries are not empty; `share` parents point here (entries, or spaces for
  *      a root); side is a frame exactly while the table is frozen: that frame's `sum` is the sum
  *      of its uses, above 0;
@@ -62,12 +65,13 @@ struct qi_frame {
     uint8_t level; /* TABLE: 1 for a leaf .. QUIRE_LEVELS for a root */
     uint16_t present;
     uint32_t share;
-    pfn_t next, prev; /* prev: NODES only */
+    pfn_t next, prev; /* prev: NODES, LISTED; TABLE and SECTION: the last pass that saw it */
     union {
         home_t home;      /* DATA */
         uint64_t sum;     /* SIDE */
         uint64_t pins;    /* TABLE: not 0 if there may be pinned pages here or below (a hint) */
         uint64_t section; /* SECTION: its index */
+        uint64_t slot;    /* LISTED */
     };
     pfn_t side;
     struct qi_lock lock; /* TABLE, DYING, SECTION */

@@ -65,14 +65,14 @@ static inline void lender_unlock(struct qi_cpu *cpu, struct qi_frame *r)
         qi_frame_free(cpu, frame_number(&cpu->q->frames, r));
 }
 
-/* The home, an entry of the lender r, becomes empty; returns the frame that it named. */
-static inline pfn_t home_clear(struct quire *q, struct qi_frame *r, home_t home)
+/* The home, an entry of the lender r, becomes empty; returns what it held. */
+static inline entry_t home_clear(struct quire *q, struct qi_frame *r, home_t home)
 {
-    entry_t *slot = &table_entries(q, home_table(home))[home_index(home)];
-    pfn_t page = entry_pfn(entry_load(slot));
+    entry_t *slot = qi_home_slot(q, home);
+    entry_t e = entry_load(slot);
     entry_store(slot, 0);
     r->present--;
-    return page;
+    return e;
 }
 
 /* `step` uses more of an entry of the lender r, and as many maps if it is mapped. */
@@ -90,7 +90,7 @@ static inline void home_count(struct quire *q, const struct qi_frame *r, home_t 
 static void home_free_unused(struct qi_cpu *cpu, struct qi_frame *r, home_t home)
 {
     if (is_prototype(r) && table_side(cpu->q, r)->uses[home_index(home)] == 0)
-        qi_page_release(cpu, home_clear(cpu->q, r, home));
+        qi_entry_release(cpu, home_clear(cpu->q, r, home));
 }
 
 void qi_home_give(struct qi_cpu *cpu, home_t home, bool mapped)
@@ -234,6 +234,7 @@ void qi_homes_take(struct qi_cpu *cpu, const entry_t *entries, uint32_t others)
         case QI_EMPTY:
         case QI_OWN: break;
         case QI_BARRED:
+        case QI_PAGED:
         case QI_ZERO:
         case QI_SECTION:
         case QI_GUARD: others--; break;
@@ -295,14 +296,14 @@ void qi_homes_give(struct qi_cpu *cpu, entry_t *entries, uint32_t others)
             others -= give_from(cpu, entries, i, &passes);
         else if (kind == QI_SECTION)
             others -= give_section(cpu, entries, i);
-        else if (kind == QI_BARRED || kind == QI_ZERO || kind == QI_GUARD)
+        else if (kind == QI_BARRED || kind == QI_PAGED || kind == QI_ZERO || kind == QI_GUARD)
             others--;
     }
 }
 
 /* ---- one home ------------------------------------------------------------------------------ */
 
-pfn_t qi_home_move(struct qi_cpu *cpu, home_t home)
+entry_t qi_home_move(struct qi_cpu *cpu, home_t home)
 {
     struct quire *q = cpu->q;
     struct qi_frame *r = lender_lock(cpu, home_table(home));
@@ -311,9 +312,9 @@ pfn_t qi_home_move(struct qi_cpu *cpu, home_t home)
     qi_store(&side->uses[home_index(home)], 0u);
     side->maps[home_index(home)] = 0;
     frame_record(&q->frames, r->side)->sum--;
-    pfn_t page = home_clear(q, r, home);
+    entry_t e = home_clear(q, r, home);
     lender_unlock(cpu, r);
-    return page;
+    return e;
 }
 
 entry_t qi_entry_unmap(struct qi_cpu *cpu, entry_t e)
@@ -351,6 +352,7 @@ void qi_entry_release(struct qi_cpu *cpu, entry_t e)
     switch (entry_kind(e, 1)) {
     case QI_OWN:
     case QI_BARRED: qi_page_release(cpu, entry_pfn(e)); break;
+    case QI_PAGED: qi_paged_release(cpu, entry_slot(e)); break;
     case QI_BORROWED:
     case QI_SECTION:
     case QI_PROTOTYPE: qi_home_give(cpu, qi_entry_home(cpu->q, e), entry_present(e)); break;

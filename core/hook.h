@@ -25,6 +25,7 @@ enum qi_site {
     QI_SITE_TAKE,         /* a frame for the embedder */
     QI_SITE_FORK,         /* the frames that the exceptions of a fork need */
     QI_SITE_SECTION,      /* the frames of one page of a section, or of several that are read */
+    QI_SITE_PAGE_IN,      /* the frames of pages that are read from a page file */
     QI_SITE_COUNT
 };
 
@@ -105,15 +106,15 @@ extern enum qi_canary qi_test_canary;
 uint64_t qi_test_load(const void *address, unsigned size);
 void qi_test_store(void *address, uint64_t value, unsigned size);
 /*
- * Before an atomic read-modify-write of a shared word: this CPU's earlier stores are seen by all
- * when it returns.
+ * Before an atomic read-modify-write of a shared word of `size` bytes (4 or 8): this CPU's earlier
+ * stores are seen by all when it returns.
  */
-void qi_test_touch(const void *address);
+void qi_test_touch(const void *address, unsigned size);
 /* Before a pass over all of the table or page that starts at `address`. */
 void qi_test_touch_all(const void *address, bool write);
 #define QI_FAIL(site) qi_test_fail(site)
 #define QI_CANARY(number) (qi_test_canary == (number))
-#define QI_TOUCH(address) qi_test_touch(address)
+#define QI_TOUCH(address) qi_test_touch((address), sizeof *(address))
 #define QI_TOUCH_ALL(address, write) qi_test_touch_all(address, write)
 #else
 #define QI_FAIL(site) false

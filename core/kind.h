@@ -9,6 +9,7 @@
  *   zero       the zero page; its own kind, counted nowhere
  *   own        a frame whose home is this entry
  *   barred     the same, not present: the region forbids every access
+ *   paged      the same, where the page is in memory no more, or soon will not be: names its slot
  *   borrowed   a frame whose home is an entry of another table
  *   prototype  the same, not present: points at the home
  *   section    a frame whose home is an entry of a section's table; the region says which, so it
@@ -44,10 +45,22 @@ enum qi_kind {
     QI_HIDDEN,
     QI_GUARD,
     QI_SECTION,
+    QI_PAGED,
 };
 
 /* The kinds of entries that are not present, in the two kind bits; the last by level. */
-enum { QI_CODE_BARRED = 1, QI_CODE_PROTOTYPE = 2, QI_CODE_HIDDEN = 3, QI_CODE_GUARD = 3 };
+enum {
+    QI_CODE_PAGED = 0,
+    QI_CODE_BARRED = 1,
+    QI_CODE_PROTOTYPE = 2,
+    QI_CODE_HIDDEN = 3,
+    QI_CODE_GUARD = 3
+};
+
+/* The place of a page in a page file, and of the record that says what is known of it; 0: none. */
+typedef uint32_t slot_t;
+
+#define ENTRY_AGE_MASK (UINT64_C(7) << ENTRY_AGE_SHIFT)
 
 /* In a present entry the kind bits are free.  A borrowed page: it is a section's. */
 #define ENTRY_SECTION (UINT64_C(1) << ENTRY_KIND_SHIFT)
@@ -84,6 +97,7 @@ static inline enum qi_kind entry_kind(entry_t e, unsigned level)
     if (!entry_present(e))
         return entry_code(e) == QI_CODE_BARRED      ? QI_BARRED
                : entry_code(e) == QI_CODE_PROTOTYPE ? QI_PROTOTYPE
+               : entry_code(e) == QI_CODE_PAGED     ? QI_PAGED
                : level > 1                          ? QI_HIDDEN
                                                     : QI_GUARD;
     if (level > 1)
@@ -115,6 +129,14 @@ static inline entry_t entry_absent(unsigned code, uint64_t payload, entry_t keep
 {
     return ((uint64_t)code << ENTRY_KIND_SHIFT) | (payload << ENTRY_PAYLOAD_SHIFT) |
            (keep & ENTRY_FOLDED);
+}
+
+static inline entry_t entry_paged(slot_t slot) { return entry_absent(QI_CODE_PAGED, slot, 0); }
+static inline slot_t entry_slot(entry_t e) { return (slot_t)entry_payload(e); }
+/* A home: the entry that a page, or its slot, belongs to. */
+static inline bool kind_home(enum qi_kind kind)
+{
+    return kind == QI_OWN || kind == QI_BARRED || kind == QI_PAGED;
 }
 
 /* Dirty is the hardware's bit or the folded one; clearing W folds the first into the second (H29).

@@ -204,6 +204,7 @@ static entry_t leaf_entry_moved(const struct moving *m, entry_t e, pfn_t table, 
         frame_record(&m->cpu->q->frames, entry_pfn(e))->home = home_make(table, index);
         return e;
     case QI_BORROWED: return qi_entry_unmap(m->cpu, e);
+    case QI_PAGED:
     case QI_PROTOTYPE:
     case QI_SECTION:
     case QI_ZERO:

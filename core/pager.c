@@ -53,12 +53,6 @@ static void transfer_give(struct qi_cpu *cpu, struct quire_io *io)
     lock_drop(cpu, &q->lock, QI_RANK_LIST);
 }
 
-/* On the stack of a call that waits for a transfer, and has a reference to its section. */
-struct quire_waiter {
-    bool ok;
-    uint32_t done; /* shared word */
-};
-
 static void transfer_init(struct quire_io *io, struct quire_section *section, uint64_t page,
                           bool write, struct quire_waiter *waiter)
 {
@@ -93,7 +87,8 @@ static bool transfer_run(struct quire_io *io, const struct quire_waiter *waiter)
 static void clear_tail(const struct quire *q, uint64_t size, uint64_t page, pfn_t pfn)
 {
     uint64_t start = page << QUIRE_PAGE_SHIFT;
-    uint64_t kept = size > start ? size - start : 0;
+    qi_assert(size > start); /* who cuts the section off waits for its transfers */
+    uint64_t kept = size - start;
     if (kept < QUIRE_PAGE_SIZE)
         memset((unsigned char *)frame_memory(&q->frames, pfn) + kept, 0,
                (size_t)(QUIRE_PAGE_SIZE - kept));
@@ -129,9 +124,11 @@ static void write_done(struct qi_cpu *cpu, const struct quire_io *io, struct qi_
     cpu->stats.write_errors += !ok;
     if (!ok)
         qi_add(&io->section->errors, 1);
+    /* Whoever waits for memory waits for these writes too (balance.c). */
+    qi_store(&cpu->q->paging.failures, ok ? 0 : qi_load(&cpu->q->paging.failures) + 1);
 }
 
-void quire_io_done(struct quire_io *io, bool ok)
+static void section_io_done(struct quire_io *io, bool ok)
 {
     struct quire_section *section = io->section;
     struct quire *q = section->q;
@@ -159,6 +156,16 @@ void quire_io_done(struct quire_io *io, bool ok)
     }
 }
 
+void quire_io_done(struct quire_io *io, bool ok)
+{
+    if (io->ended)
+        io->ended(io, ok);
+    else if (io->section)
+        section_io_done(io, ok);
+    else
+        qi_page_done(io, ok);
+}
+
 /* ---- reading ------------------------------------------------------------------------------- */
 
 /* What bringing a page has come to. */
@@ -167,6 +174,7 @@ enum bring {
     BRING_BEGUN,   /* a transfer is to be run */
     BRING_WAIT,    /* for a transfer of this section */
     BRING_CUT,     /* until another call has cut the section off */
+    BRING_OUT,     /* for a page file */
     BRING_NO_IO,   /* for any: all records are in use */
     BRING_NO_ROOM, /* for memory */
 };
@@ -208,11 +216,31 @@ struct bring_how {
     bool no_wait;
     uint32_t most; /* pages to read at once */
     struct quire_waiter *waiter;
+    slot_t slot; /* BRING_OUT: what to read */
 };
+
+/*
+ * A page that is out of memory comes back without a frame of this call's own: the last one that can
+ * be had may be that of this very page, which was read a moment ago.  False: it is not out.
+ */
+static bool bring_back(struct qi_cpu *cpu, struct quire_section *section, uint64_t page,
+                       struct bring_how *how, enum bring *result)
+{
+    struct qi_slot slot;
+    if (!qi_slot_lock(cpu, section, page, &slot))
+        return false;
+    entry_t e = entry_load(slot.slot);
+    qi_slot_unlock(cpu, &slot);
+    if (entry_kind(e, 1) != QI_PAGED)
+        return false;
+    how->slot = entry_slot(e);
+    *result = qi_paged_revive(cpu, home_make(slot.table, slot.index)) ? BRING_THERE : BRING_OUT;
+    return true;
+}
 
 /* One look at a page; it is made, or a transfer for it is begun. */
 static enum bring bring_try(struct qi_cpu *cpu, struct quire_section *section, uint64_t page,
-                            const struct bring_how *how, uint32_t *need, struct quire_io **out)
+                            struct bring_how *how, uint32_t *need, struct quire_io **out)
 {
     uint64_t at = page << QUIRE_PAGE_SHIFT;
     struct qi_slot slot;
@@ -221,10 +249,12 @@ static enum bring bring_try(struct qi_cpu *cpu, struct quire_section *section, u
         return BRING_THERE; /* the caller finds that it is beyond the end */
     if (at >= qi_load(&section->limit))
         return BRING_CUT;
+    enum bring result = BRING_NO_ROOM;
+    if (bring_back(cpu, section, page, how, &result))
+        return result;
     bool paged = qi_section_paged(section);
     if (paged && !(*out = transfer_take(cpu)))
         return BRING_NO_IO;
-    enum bring result = BRING_NO_ROOM;
     if (qi_slot_make(cpu, section, page, 1, need, &slot)) {
         entry_t e = entry_load(slot.slot);
         result = e & ENTRY_BUSY ? BRING_WAIT : BRING_THERE;
@@ -271,6 +301,12 @@ enum quire_status qi_section_bring(struct quire_section *section, uint64_t page,
             how.most = 1; /* it may have been one of the others that could not be read */
             continue;
         }
+        if (result == BRING_OUT) {
+            enum quire_status status = qi_page_in(q, how.slot, no_wait);
+            if (status != QUIRE_OK)
+                return status;
+            continue;
+        }
         if (result == BRING_NO_ROOM && qi_frames_gather(q, need, false))
             continue;
         if (no_wait)
@@ -297,7 +333,7 @@ void quire_section_fetch(struct quire_section *section, uint64_t offset, uint64_
     uint64_t last = qi_pages_end(offset, length);
     if (last < end)
         end = last;
-    const struct bring_how how = {.most = QUIRE_IO_PAGES};
+    struct bring_how how = {.most = QUIRE_IO_PAGES};
     for (bool more = qi_section_paged(section); more && page < end;) {
         struct quire_io *io;
         uint32_t need = 0;

@@ -289,7 +289,7 @@ static void fork_parent_leaf(struct qi_cpu *cpu, struct quire_space *parent, vad
         entry_t old = from[i];
         if (!is_pinned(q, old))
             continue;
-        pfn_t page = qi_home_move(cpu, home_make(look.table, i));
+        pfn_t page = entry_pfn(qi_home_move(cpu, home_make(look.table, i)));
         qi_assert(page == entry_pfn(old));
         frame_record(&q->frames, page)->home = home_make(table, i);
         entry_store(&to[i], entry_fold(old));

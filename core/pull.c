@@ -42,11 +42,13 @@ static pfn_t next_leaf(const struct quire *q, pfn_t table, vaddr_t base, vaddr_t
 }
 
 /* Own instead of borrowed: what the entry may do stays as it is. */
-static entry_t entry_pulled(entry_t e, pfn_t page)
+static entry_t entry_pulled(entry_t e, entry_t home)
 {
     if (entry_present(e))
         return e | ENTRY_OWN | ENTRY_FOLDED;
-    return entry_absent(QI_CODE_BARRED, page, ENTRY_FOLDED);
+    if (entry_kind(home, 1) == QI_PAGED)
+        return home;
+    return entry_absent(QI_CODE_BARRED, entry_pfn(home), ENTRY_FOLDED);
 }
 
 static uint64_t leaf_pull(struct qi_cpu *cpu, pfn_t table)
@@ -61,11 +63,12 @@ static uint64_t leaf_pull(struct qi_cpu *cpu, pfn_t table)
             continue;
         home_t home = qi_entry_home(q, e);
         bool movable = qi_home_movable(q, home) || QI_CANARY(QI_CANARY_PULL_SHARED);
-        pfn_t page = movable ? qi_home_move(cpu, home) : QI_NO_FRAME;
-        if (page == QI_NO_FRAME)
+        if (!movable)
             continue;
-        frame_record(&q->frames, page)->home = home_make(table, i);
-        while (!entry_change(&entries[i], &e, entry_pulled(e, page)))
+        entry_t was = qi_home_move(cpu, home);
+        if (entry_kind(was, 1) != QI_PAGED)
+            frame_record(&q->frames, entry_pfn(was))->home = home_make(table, i);
+        while (!entry_change(&entries[i], &e, entry_pulled(e, was)))
             ;
         pulled++;
     }

@@ -158,7 +158,7 @@ static bool is_pinned(struct qi_cpu *cpu, const struct quire_section *section)
     for (uint64_t page = qi_section_next(section, 0, all); page != all;
          page = qi_section_next(section, page + 1, all)) {
         entry_t e = qi_section_peek(section, page);
-        if (e != 0 && qi_load(&frame_record(&q->frames, entry_pfn(e))->share) != 0)
+        if (entry_present(e) && qi_load(&frame_record(&q->frames, entry_pfn(e))->share) != 0)
             return true;
     }
     return false;
@@ -356,19 +356,34 @@ static pfn_t leaf_make(struct qi_cpu *cpu, struct quire_section *section, uint64
     return table;
 }
 
+/* Lock the leaf of a page, and make what is missing of its path, for which there are frames. */
+static void slot_take(struct qi_cpu *cpu, struct quire_section *section, uint64_t page,
+                      struct qi_slot *out)
+{
+    pfn_t leaf = leaf_make(cpu, section, page);
+    table_lock(cpu, leaf);
+    slot_of(cpu->q, leaf, page, out);
+}
+
 bool qi_slot_make(struct qi_cpu *cpu, struct quire_section *section, uint64_t page, uint32_t more,
                   uint32_t *need, struct qi_slot *out)
 {
     lock_take(cpu, &section->lock, QI_RANK_SECTION);
-    *need = tables_missing(section, page) + more;
-    if (!qi_reserve(cpu, *need, false, QI_SITE_SECTION)) {
-        lock_drop(cpu, &section->lock, QI_RANK_SECTION);
-        return false;
+    const uint32_t missing = tables_missing(section, page);
+    if (missing == 0) {
+        slot_take(cpu, section, page, out);
+        if (entry_load(out->slot) != 0) /* nothing is filled in: the last frame may be its page's */
+            return true;
     }
-    pfn_t leaf = leaf_make(cpu, section, page);
-    table_lock(cpu, leaf);
-    slot_of(cpu->q, leaf, page, out);
-    return true;
+    *need = missing + more;
+    bool there = qi_reserve(cpu, *need, false, QI_SITE_SECTION);
+    if (there && missing > 0)
+        slot_take(cpu, section, page, out);
+    if (!there && missing == 0)
+        table_unlock(cpu, out->table);
+    if (!there)
+        lock_drop(cpu, &section->lock, QI_RANK_SECTION);
+    return there;
 }
 
 void qi_slot_made(struct qi_cpu *cpu, struct quire_section *section, const struct qi_slot *slot)
@@ -392,7 +407,7 @@ void qi_slot_clear(struct qi_cpu *cpu, const struct qi_slot *slot)
     qi_assert(qi_slot_uses(cpu->q, slot) == 0);
     entry_store(slot->slot, 0);
     table_record(cpu->q, slot->table)->present--;
-    qi_page_release(cpu, entry_pfn(e));
+    qi_entry_release(cpu, entry_from_busy(e));
 }
 
 /* A table of the tree without entries goes; false: it has some.  The tree is locked. */
@@ -484,12 +499,12 @@ static void dead_free(struct qi_cpu *cpu, struct quire_section *section)
     lock_drop(cpu, &q->lock, QI_RANK_LIST);
 }
 
-/* The pages of one leaf that nobody uses any more; returns how many. */
+/* The pages of one leaf, from its first one on, that nobody uses any more; returns how many. */
 static uint32_t leaf_empty(struct qi_cpu *cpu, struct quire_section *section, uint64_t page)
 {
     struct qi_slot slot;
     uint32_t freed = 0;
-    if (!qi_slot_lock(cpu, section, page & ~(uint64_t)(QUIRE_TABLE_ENTRIES - 1), &slot))
+    if (!qi_slot_lock(cpu, section, page, &slot))
         return 0;
     struct qi_slot each = slot;
     do {

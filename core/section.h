@@ -106,7 +106,7 @@ static inline void qi_slot_unlock(struct qi_cpu *cpu, const struct qi_slot *slot
 }
 /*
  * The same, where the leaf is made if it is not there; the tree stays locked with it.  Reserves
- * what that takes and `more` frames; false: *need are not to be had.
+ * what that takes and, if the entry is empty, `more` frames; false: *need are not to be had.
  */
 bool qi_slot_make(struct qi_cpu *cpu, struct quire_section *section, uint64_t page, uint32_t more,
                   uint32_t *need, struct qi_slot *out);

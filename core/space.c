@@ -7,7 +7,8 @@
  * manager can be copied away and back, hashed, and compared.
  *
  *   arena:  struct quire | cpus | spaces[max_spaces] | pins[max_pins] | sections[max_sections] |
- *           transfers[max_transfers] | frames[frame_count]
+ *           transfers[max_transfers] | slots[max_slots] | chunks of slots |
+ *           transfers of page files[max_transfers] | frames[frame_count]
  *
  * The number of spaces is the one limit behind every count: a table has at most one parent for
  * each space, and a page at most one user for each, so neither can pass max_spaces, and nothing
@@ -64,6 +65,8 @@ bool qi_wait_for_frames(struct quire *q, uint32_t need, bool urgent)
         return true;
     }
     if (qi_load(&q->dead_sections) > 0 && drop_slice(q))
+        return true;
+    if (qi_load(&q->paging.live) > 0 && qi_paging_relieve(q, need))
         return true;
     return host_need_frames(q->host, need);
 }
@@ -144,8 +147,8 @@ static bool config_valid(const struct quire_config *c)
     return c->frame_count > 0 && (uint64_t)c->first_frame + c->frame_count <= MAX_FRAMES &&
            c->max_spaces > 0 && c->max_spaces <= MAX_SPACES && c->cpus <= MAX_CPUS &&
            c->max_pins <= MAX_SPACES && c->max_sections < MAX_SPACES &&
-           c->max_transfers <= MAX_SPACES && c->fault_around <= QI_AROUND_MAX &&
-           (c->fault_around & (c->fault_around - 1)) == 0 &&
+           c->max_transfers <= MAX_SPACES && c->max_slots < QI_NO_FRAME / 2 &&
+           c->fault_around <= QI_AROUND_MAX && (c->fault_around & (c->fault_around - 1)) == 0 &&
            page_of(c->stack_gap) == c->stack_gap && colours <= QUIRE_COLOURS_MAX &&
            (colours & (colours - 1)) == 0 && high <= MMU_ADDRESS_END && c->low < high &&
            page_of(c->low) == c->low && page_of(high) == high;
@@ -153,13 +156,19 @@ static bool config_valid(const struct quire_config *c)
 
 /* Where the parts of the arena lie; sizes are rounded up to whole lines. */
 struct arena {
-    size_t cpus, spaces, pins, sections, transfers, frames, size;
+    size_t cpus, spaces, pins, sections, transfers, slots, chunks, pages, frames, size;
 };
 
 static uint32_t cpu_count(const struct quire_config *c) { return c->cpus ? c->cpus : 1; }
 static uint32_t transfer_count(const struct quire_config *c)
 {
     return c->max_transfers ? c->max_transfers : 16;
+}
+
+/* Slots come in whole chunks. */
+static uint32_t slot_count(const struct quire_config *c)
+{
+    return (c->max_slots + QI_CHUNK - 1) / QI_CHUNK * QI_CHUNK;
 }
 
 static struct arena arena_layout(const struct quire_config *c)
@@ -170,8 +179,13 @@ static struct arena arena_layout(const struct quire_config *c)
     a.pins = a.spaces + aligned(c->max_spaces * sizeof(struct quire_space));
     a.sections = a.pins + aligned(c->max_pins * sizeof(struct qi_pin));
     a.transfers = a.sections + aligned(c->max_sections * sizeof(struct quire_section));
-    a.frames = a.transfers;
+    a.slots = a.transfers;
     if (c->max_sections > 0)
+        a.slots += aligned(transfer_count(c) * sizeof(struct quire_io));
+    a.chunks = a.slots + aligned((size_t)slot_count(c) * sizeof(struct qi_paged));
+    a.pages = a.chunks + aligned(slot_count(c) / QI_CHUNK * sizeof(struct qi_chunk));
+    a.frames = a.pages;
+    if (c->max_slots > 0)
         a.frames += aligned(transfer_count(c) * sizeof(struct quire_io));
     a.size = a.frames + (size_t)c->frame_count * sizeof(struct qi_frame);
     return a;
@@ -222,6 +236,11 @@ enum quire_status quire_create(const struct quire_config *config, struct quire *
     q->pins = (void *)(base + arena.pins);
     q->sections = (void *)(base + arena.sections);
     q->transfers = (void *)(base + arena.transfers);
+    q->paging.slots = (void *)(base + arena.slots);
+    q->paging.chunks = (void *)(base + arena.chunks);
+    q->paging.transfers = (void *)(base + arena.pages);
+    q->paging.max = slot_count(config);
+    q->paging.max_transfers = config->max_slots > 0 ? transfer_count(config) : 0;
     q->cpu_count = cpu_count(config);
     q->max_spaces = config->max_spaces;
     q->max_pins = config->max_pins;
@@ -242,6 +261,7 @@ enum quire_status quire_create(const struct quire_config *config, struct quire *
     spaces_init(q);
     qi_pins_init(q);
     qi_sections_init(q);
+    qi_paging_init(q, config);
     *out = q;
     return QUIRE_OK;
 }
@@ -310,6 +330,9 @@ struct quire_space *qi_space_alloc(struct qi_cpu *cpu)
         space->root = QI_NO_FRAME;
         space->root_own = 0;
         space->commit_limit = space->copies_left = UINT64_MAX;
+        space->least = space->protects = 0;
+        space->locks = false;
+        space->most = space->room = UINT64_MAX;
         space->state = QI_SPACE_LIVE;
     }
     lock_drop(cpu, &q->lock, QI_RANK_LIST);

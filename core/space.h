@@ -5,6 +5,7 @@
 #ifndef CORE_SPACE_H
 #define CORE_SPACE_H
 
+#include "paged.h"
 #include "region.h"
 
 /* Region nodes that one slice frees; a table of entries takes about as long. */
@@ -34,10 +35,14 @@ struct quire_space {
     uint32_t root_busy;        /* shared word: 1 while a call replaces the root */
     uint32_t root_own;         /* shared word: 1 if the root is known to have no other parent */
     uint32_t views;            /* shared word: some region is a view (a hint for those outside) */
+    uint32_t protects;         /* shared word: a pass has to look for pages that must not leave */
+    bool locks;                /* some region is locked, or was */
     enum qi_space_state state;
     struct quire_space *next_free;
     uint64_t commit_limit; /* pages; UINT64_MAX: none */
     uint64_t copies_left;  /* shared word: frames; UINT64_MAX: no limit */
+    uint64_t least, most;  /* pages in memory; UINT64_MAX: no limit */
+    uint64_t room;         /* shared word: of `most`, until they are counted again */
 };
 
 struct quire {
@@ -56,6 +61,7 @@ struct quire {
     struct qi_pin *pins;
     struct quire_section *sections;
     struct quire_io *transfers;
+    struct qi_paging paging;
 
     struct qi_lock lock; /* rank LIST; of what follows */
     pfn_t drop_list;     /* shared word: DYING tables, linked by next */
@@ -86,6 +92,12 @@ static inline bool qi_reserve(struct qi_cpu *cpu, uint32_t need, bool urgent, en
     return need == 0 || (!QI_FAIL(site) && qi_frames_reserve(cpu, need, urgent));
 }
 
+/* Frames that quire_balance wants to be free, or as good as that. */
+static inline uint32_t qi_frames_goal(const struct quire *q)
+{
+    return q->paging.keep_free ? q->paging.keep_free : q->frames.added / 64 + 1;
+}
+
 /*
  * After qi_reserve said no: find memory.  Called with nothing held, so that everything must be
  * looked up again.  False: nothing can be freed.
@@ -109,6 +121,12 @@ static inline void qi_finish(struct quire *q, uint32_t slices)
     if (qi_work_left(q))
         qi_drop_slices(q, slices);
 }
+
+/* On the stack of a call that waits for a transfer. */
+struct quire_waiter {
+    bool ok;
+    uint32_t done; /* shared word */
+};
 
 /* A record for a new space, without root and regions; null: the limit is reached. */
 struct quire_space *qi_space_alloc(struct qi_cpu *cpu);

@@ -42,6 +42,7 @@ const char *quire_status_name(enum quire_status status)
         [QUIRE_SEALED] = "QUIRE_SEALED",
         [QUIRE_HAS_WRITERS] = "QUIRE_HAS_WRITERS",
         [QUIRE_TOO_MANY_SECTIONS] = "QUIRE_TOO_MANY_SECTIONS",
+        [QUIRE_TOO_MANY_PAGEFILES] = "QUIRE_TOO_MANY_PAGEFILES",
     };
     return (unsigned)status < QUIRE_STATUS_COUNT ? names[status] : "?";
 }
@@ -88,6 +89,10 @@ void quire_stats(struct quire *q, struct quire_stats *out)
     pins_count(q, out);
     out->spaces = q->live_spaces;
     out->sections = q->live_sections;
+    out->standby = qi_standby_count(&q->paging);
+    out->modified = q->paging.modified.count;
+    out->slots = q->paging.total;
+    out->slots_used = q->paging.used;
     out->frames = f->added;
     out->table_share_sum = share_sum(f);
     qi_go_all(q);
@@ -97,5 +102,6 @@ void quire_stats(struct quire *q, struct quire_stats *out)
         by_state[QI_FRAME_TABLE] + by_state[QI_FRAME_DYING] + by_state[QI_FRAME_SECTION];
     out->frames_side = by_state[QI_FRAME_SIDE];
     out->frames_node = by_state[QI_FRAME_NODES];
+    out->frames_listed = by_state[QI_FRAME_LISTED];
     out->frames_taken = by_state[QI_FRAME_TAKEN];
 }

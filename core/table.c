@@ -237,8 +237,9 @@ QI_PASS static uint32_t leaf_borrow(const entry_t *restrict from, entry_t *restr
 }
 
 /*
- * What else a table that freezes holds: barred pages are lent too, not present; pages of sections
- * are left out, for the region finds them again.  Returns how many are lent; *left: left out.
+ * What else a table that freezes holds: barred and paged ones are lent too, not present; pages of
+ * sections are left out, for the region finds them again.  Returns how many are lent; *left: left
+ * out.
  */
 QI_PASS static uint32_t leaf_borrow_others(pfn_t table, const entry_t *from, entry_t *to,
                                            struct qi_side *side, uint32_t *left)
@@ -246,7 +247,7 @@ QI_PASS static uint32_t leaf_borrow_others(pfn_t table, const entry_t *from, ent
     uint32_t barred = 0;
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
         enum qi_kind kind = entry_kind(from[i], 1);
-        if (kind == QI_BARRED) {
+        if (kind == QI_BARRED || kind == QI_PAGED) {
             to[i] = entry_absent(QI_CODE_PROTOTYPE, home_make(table, i), 0);
             side->uses[i]++;
             barred++;
@@ -439,9 +440,10 @@ pfn_t qi_gate_child(struct qi_gate *gate, pfn_t table, unsigned level)
         child = gate_create(gate, table, slot, level);
     } else if (!(e & ENTRY_BUSY) && !(entry_present(e) && (e & ENTRY_WRITE))) {
         /* Busy first: once it is, nobody else takes the child for exclusive. */
-        shared = QI_CANARY(QI_CANARY_SHARE_BEFORE_BUSY) && !gate_owns(gate, e);
+        if (QI_CANARY(QI_CANARY_SHARE_BEFORE_BUSY))
+            shared = !gate_owns(gate, e);
         entry_swap(slot, entry_to_busy(e));
-        shared = shared || !gate_owns(gate, e);
+        shared = QI_CANARY(QI_CANARY_SHARE_BEFORE_BUSY) ? shared : !gate_owns(gate, e);
         if (!shared)
             gate_own(gate, slot, e, level);
     }
@@ -614,13 +616,13 @@ static uint32_t leaf_keep_homes(struct qi_cpu *cpu, const struct qi_frame *r, en
     for (unsigned i = next_with(entries, 0, QUIRE_TABLE_ENTRIES, ANY); i < QUIRE_TABLE_ENTRIES;
          i = next_with(entries, i + 1, QUIRE_TABLE_ENTRIES, ANY)) {
         enum qi_kind kind = entry_kind(entries[i], 1);
-        bool home = kind == QI_OWN || kind == QI_BARRED;
+        bool home = kind_home(kind);
         if (home && side && side->uses[i] > 0) {
             kept++;
             continue;
         }
         if (home)
-            qi_page_release(cpu, entry_pfn(entries[i]));
+            qi_entry_release(cpu, entries[i]);
         entry_store(&entries[i], 0);
     }
     return kept;

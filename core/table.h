@@ -162,10 +162,14 @@ static inline home_t qi_entry_home(const struct quire *q, entry_t e)
     return entry_present(e) ? qi_load(&frame_record(&q->frames, entry_pfn(e))->home)
                             : entry_payload(e);
 }
-/* The frame that a home names. */
+static inline entry_t *qi_home_slot(const struct quire *q, home_t home)
+{
+    return &table_entries(q, home_table(home))[home_index(home)];
+}
+/* The frame that a home names, which is in memory. */
 static inline pfn_t qi_home_page(const struct quire *q, home_t home)
 {
-    return entry_pfn(entry_load(&table_entries(q, home_table(home))[home_index(home)]));
+    return entry_pfn(entry_load(qi_home_slot(q, home)));
 }
 /* One use more, by an entry that is valid; returns its frame.  The caller's spaces hold one. */
 pfn_t qi_home_use(struct qi_cpu *cpu, home_t home);
@@ -202,7 +206,8 @@ static inline bool qi_home_movable(const struct quire *q, home_t home)
     return home != QI_NO_HOME &&
            qi_home_single(q, frame_record(&q->frames, home_table(home)), home);
 }
-/* That user takes a page that is movable: the home becomes empty; the frame needs a new one. */
-pfn_t qi_home_move(struct qi_cpu *cpu, home_t home);
+/* That user takes a page that is movable: the home becomes empty, and what it held is returned; a
+ * frame needs a new home. */
+entry_t qi_home_move(struct qi_cpu *cpu, home_t home);
 
 #endif

@@ -103,8 +103,11 @@ static uint64_t section_use(struct qi_fault *fault, struct window *w, uint64_t w
         maps[i]++;
         count++;
         got |= wanted & -wanted;
-        if (write && !QI_CANARY(QI_CANARY_VIEW_NOT_DIRTY))
-            entry_store(&slot.slot[i], e | ENTRY_FOLDED);
+        entry_t marks = write && !QI_CANARY(QI_CANARY_VIEW_NOT_DIRTY)
+                            ? ENTRY_FOLDED | ENTRY_ACCESSED
+                            : ENTRY_ACCESSED;
+        if ((e & marks) != marks)
+            entry_store(&slot.slot[i], e | marks);
         if (slots)
             entry_store(&slots[i], rights | (e & ENTRY_PAYLOAD_MASK));
         w->last = entry_pfn(e);

@@ -25,6 +25,7 @@ static enum quire_page_kind page_kind(entry_t e, bool exclusive)
     case QI_GUARD: return QUIRE_PAGE_GUARD;
     case QI_SECTION: return QUIRE_PAGE_SECTION;
     case QI_OWN:
+    case QI_PAGED:
     case QI_BARRED: return exclusive ? QUIRE_PAGE_PRIVATE : QUIRE_PAGE_SHARED;
     case QI_BORROWED:
     case QI_PROTOTYPE: return QUIRE_PAGE_BORROWED;
@@ -43,7 +44,8 @@ struct walk {
     vaddr_t low, high;
     void (*table)(struct walk *walk, bool exclusive);
     /* False: enough.  `end` - `start` is a page, or more where a subtree is EMPTY. */
-    bool (*pages)(struct walk *walk, vaddr_t start, vaddr_t end, enum quire_page_kind kind);
+    bool (*pages)(struct walk *walk, vaddr_t start, vaddr_t end, enum quire_page_kind kind,
+                  entry_t e);
     union {
         struct quire_usage *usage;
         struct quire_pages *run;
@@ -64,7 +66,7 @@ static bool walk_table(struct walk *w, pfn_t table, unsigned level, vaddr_t base
         entry_t e = entry_load(&entries[i]);
         bool more =
             level == 1 || e == 0
-                ? w->pages(w, start, end, e ? page_kind(e, exclusive) : QUIRE_PAGE_EMPTY)
+                ? w->pages(w, start, end, e ? page_kind(e, exclusive) : QUIRE_PAGE_EMPTY, e)
                 : walk_table(w, entry_pfn(e), level - 1, start, exclusive && entry_present(e));
         if (!more)
             return false;
@@ -74,16 +76,26 @@ static bool walk_table(struct walk *w, pfn_t table, unsigned level, vaddr_t base
 
 /* ---- everything ---------------------------------------------------------------------------- */
 
+/* The page of a leaf entry is out of its working set. */
+static bool is_out(const struct quire *q, entry_t e)
+{
+    if (entry_kind(e, 1) == QI_PROTOTYPE)
+        e = entry_load(qi_home_slot(q, entry_payload(e)));
+    return entry_kind(e, 1) == QI_PAGED;
+}
+
 static void usage_table(struct walk *w, bool exclusive)
 {
     w->usage->tables_private += exclusive;
     w->usage->tables_shared += !exclusive;
 }
 
-static bool usage_pages(struct walk *w, vaddr_t start, vaddr_t end, enum quire_page_kind kind)
+static bool usage_pages(struct walk *w, vaddr_t start, vaddr_t end, enum quire_page_kind kind,
+                        entry_t e)
 {
     (void)start;
     (void)end;
+    w->usage->pages_out += is_out(w->q, e);
     w->usage->pages_zero += kind == QUIRE_PAGE_ZERO;
     w->usage->pages_section += kind == QUIRE_PAGE_SECTION;
     w->usage->pages_private += kind == QUIRE_PAGE_PRIVATE;
@@ -115,8 +127,10 @@ static void run_table(struct walk *w, bool exclusive)
 }
 
 /* The run begins with the first page that is not empty, and ends with the first of another kind. */
-static bool run_pages(struct walk *w, vaddr_t start, vaddr_t end, enum quire_page_kind kind)
+static bool run_pages(struct walk *w, vaddr_t start, vaddr_t end, enum quire_page_kind kind,
+                      entry_t e)
 {
+    (void)e;
     struct quire_pages *run = w->run;
     if (run->kind == QUIRE_PAGE_EMPTY) {
         run->kind = kind;
@@ -168,11 +182,11 @@ void quire_page(struct quire_space *space, vaddr_t address, struct quire_page *o
     out->kind = look.level == 1 ? page_kind(look.entry, look.exclusive) : QUIRE_PAGE_EMPTY;
     if (out->kind != QUIRE_PAGE_EMPTY && out->kind != QUIRE_PAGE_GUARD) {
         entry_t named = look.entry; /* the entry that names the frame */
-        if (out->kind == QUIRE_PAGE_BORROWED || out->kind == QUIRE_PAGE_SECTION) {
-            home_t place = qi_entry_home(q, look.entry);
-            named = entry_load(&table_entries(q, home_table(place))[home_index(place)]);
-        }
-        out->pfn = entry_pfn(named);
+        if (out->kind == QUIRE_PAGE_BORROWED || out->kind == QUIRE_PAGE_SECTION)
+            named = entry_load(qi_home_slot(q, qi_entry_home(q, look.entry)));
+        out->resident = entry_kind(named, 1) != QI_PAGED;
+        if (out->resident)
+            out->pfn = entry_pfn(named);
         out->dirty = entry_dirty(look.entry) || entry_dirty(named);
         out->readable = reachable && entry_present(look.entry);
         out->writable = out->readable && look.open && (look.entry & ENTRY_WRITE);

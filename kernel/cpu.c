@@ -230,4 +230,6 @@ void irq_enable(unsigned irq)
     out8(port, (uint8_t)(in8(port) & ~(1u << (irq & 7))));
 }
 
+void cpu_breathe(void) { __asm__ volatile("sti; nop; cli" : : : "memory"); }
+
 void cpu_idle(void) { __asm__ volatile("sti; hlt; cli" : : : "memory"); }

@@ -59,6 +59,9 @@ enum {
 
 static inline void *direct(uint64_t physical) { return (void *)(uintptr_t)(DIRECT_MAP + physical); }
 
+/* Where something lies that the kernel sees in the direct map (a frame's memory). */
+static inline uint64_t physical_of(const void *p) { return (uint64_t)(uintptr_t)p - DIRECT_MAP; }
+
 static inline void out8(uint16_t port, uint8_t value)
 {
     __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
@@ -75,6 +78,14 @@ static inline uint8_t in8(uint16_t port)
 static inline void out32(uint16_t port, uint32_t value)
 {
     __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static inline uint32_t in32(uint16_t port)
+{
+    uint32_t value;
+
+    __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
 }
 
 static inline uint64_t tsc_read(void)
@@ -129,6 +140,7 @@ void irq_end(unsigned irq);
 void irq_enable(unsigned irq);
 /* Interrupts on, wait for one, interrupts off. */
 void cpu_idle(void);
+void cpu_breathe(void); /* the same without waiting */
 uint64_t cpu_hwcap(void);
 
 /* clock.c */

@@ -86,6 +86,7 @@ uint64_t wall_ns(void); /* since 1970 */
 
 struct files; /* a table of open files: file.c */
 struct inode; /* vfs.h */
+struct blk;   /* blk.h */
 
 enum proc_state {
     PROC_FREE,
@@ -275,9 +276,9 @@ const char *kernel_command_line(void);
 
 /* ---- what the process half needs of the files half ------------------------------------------- */
 
-/* The root file system out of a cpio (newc) archive in memory; called once, when kmalloc works. The
- * archive's memory stays readable for good. */
-void vfs_init(const void *cpio, size_t size);
+/* The root file system out of the cpio (newc) archive on a disk, or null: an empty one; called
+ * once, when kmalloc works. */
+void vfs_init(struct blk *archive);
 
 /* A character from the serial line; called from the interrupt handler. */
 void tty_input(int c);

@@ -3,22 +3,26 @@
  * From the first C instruction to the first program, and the answers that quire asks of its host.
  *
  * Boot options: init=PATH (default /init, then /bin/sh), bench (the same as init=/bin/bench quiet),
- * quiet, mem=MIB (use no more memory than this), conformance (run that suite and end), check (run
- * the auditor at the end; what it finds fails the run). Whatever else holds a '=' goes into init's
- * environment, as with Linux.
+ * quiet, mem=MIB (use no more memory than this), conformance, disks (run that suite and end), check
+ * (run the auditor at the end; what it finds fails the run). Whatever else holds a '=' goes into
+ * init's environment, as with Linux.
  */
+#include "blk.h"
+#include "disks.h"
 #include "process.h"
+#include "swap.h"
 #include "vfs.h"
 
 #include <quire/host.h>
 
 enum { WORDS_MAX = 32 };
+enum { PURGE_MAPPED = 512, PURGE_LEAST = 128 }; /* frames */
 
 static char words[512];
 static const char *init_environment[WORDS_MAX + 3] = {"HOME=/",
                                                       "PATH=/bin:/sbin:/usr/bin:/usr/sbin"};
 static const char *init_path;
-static bool quiet, check_at_end, conformance;
+static bool quiet, check_at_end, conformance, disks;
 
 /* ---- what quire asks ------------------------------------------------------------------------- */
 
@@ -29,11 +33,15 @@ uint32_t host_cpu(void *host)
     return 0;
 }
 
-/* What came out of the archive can come again; after that, somebody dies of it (victim.c). */
+/*
+ * What came out of the archive can come again: first what no program maps.  The rest may be what
+ * the program that lacks a frame runs on, and must come again at once.  If there is so little of it
+ * that reading would be all that goes on, memory has run out, and somebody dies of it (victim.c).
+ */
 bool host_need_frames(void *host, uint32_t frames)
 {
     (void)host;
-    return stores_purge(frames) > 0;
+    return stores_purge(frames, false) > 0 || stores_purge(PURGE_MAPPED, true) >= PURGE_LEAST;
 }
 
 /* Memory is promised without a limit. */
@@ -52,12 +60,13 @@ void host_wait(void *host, const void *key)
     panic("quire waits for another processor");
 }
 
-/* The pagers of this kernel end their transfers before they return. */
+/* Nobody else could use the processor: kernel code is not preempted. */
 void host_wait_io(void *host, struct quire_section *section)
 {
     (void)host;
     (void)section;
-    panic("quire waits for a transfer");
+    if (!blk_poll())
+        blk_pause();
 }
 
 void host_report(void *host, const char *line)
@@ -113,6 +122,8 @@ static void options_read(void)
             check_at_end = true;
         else if (strcmp(word, "conformance") == 0)
             conformance = true;
+        else if (strcmp(word, "disks") == 0)
+            disks = true;
         else if (strcmp(word, "bench") == 0)
             bench_choose();
         else if (strchr(word, '=') && count < WORDS_MAX + 2)
@@ -167,11 +178,26 @@ static void init_load(void)
         panic("no init found: error %ld", -error);
 }
 
+/* The root file system's archive: what the loader has put into memory, or a disk that can only be
+ * read. */
+static struct blk *archive_find(void)
+{
+    size_t size;
+    const void *initrd = memory_initrd(&size);
+
+    if (size > 0)
+        return blk_of_memory(initrd, size);
+    for (unsigned i = 0; blk_get(i); i++) {
+        if (blk_read_only(blk_get(i)))
+            return blk_get(i);
+    }
+    return NULL;
+}
+
 _Noreturn void kernel_main(uint32_t start_info)
 {
     struct proc *init;
-    const void *archive;
-    size_t size;
+    struct blk *archive;
 
     serial_init();
     memory_init(start_info);
@@ -180,10 +206,15 @@ _Noreturn void kernel_main(uint32_t start_info)
     clock_init();
     if (conformance)
         conformance_boot();
-    archive = memory_initrd(&size);
-    vfs_init(archive, size);
+    blk_init();
+    if (disks)
+        kernel_end(disks_run() == 0);
+    swap_begin();
+    archive = archive_find();
+    vfs_init(archive);
     if (!quiet)
-        kprintf("quire: %u frames free, initrd %zu KiB\n", quire_free_frames(quire), size >> 10);
+        kprintf("quire: %u frames free, archive %lu KiB\n", quire_free_frames(quire),
+                archive ? blk_size(archive) >> 10 : 0);
     serial_listen();
     init = init_create();
     current = init;

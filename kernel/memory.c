@@ -16,7 +16,9 @@
  * the stack window are static, so those entries never change, and a stack mapped here is seen from
  * every space at once.
  */
+#include "blk.h"
 #include "cpu.h"
+#include "swap.h"
 
 #include "mmu.h"
 
@@ -216,6 +218,8 @@ static void quire_start(void)
         .max_spaces = MAX_SPACES,
         .max_sections = MAX_SECTIONS,
         .reserve = RESERVE_FRAMES,
+        .max_slots = (uint32_t)(blk_room() / PAGE_SIZE),
+        .low_memory = swap_wanted,
         .low = USER_LOW,
         .high = USER_HIGH,
         .machine = &machine,
@@ -259,11 +263,21 @@ uint64_t frames_total(void) { return frames_added; }
 
 void *frame_address(pfn_t pfn) { return direct((uint64_t)pfn * PAGE_SIZE); }
 
+/* A frame for the kernel itself, if pages can be got rid of for it. */
+static bool frame_take(pfn_t *pfn)
+{
+    while (quire_frame_take(quire, pfn) != QUIRE_OK) {
+        if (!swap_relieve())
+            return false;
+    }
+    return true;
+}
+
 void *frame_alloc_dirty(void)
 {
     pfn_t pfn;
 
-    return quire_frame_take(quire, &pfn) == QUIRE_OK ? frame_address(pfn) : NULL;
+    return frame_take(&pfn) ? frame_address(pfn) : NULL;
 }
 
 void *frame_alloc(void)
@@ -315,7 +329,7 @@ void *stack_alloc(void)
     for (unsigned page = SLOT_PAGES - STACK_SIZE / PAGE_SIZE; page < SLOT_PAGES; page++) {
         pfn_t pfn;
 
-        if (quire_frame_take(quire, &pfn) != QUIRE_OK) {
+        if (!frame_take(&pfn)) {
             stack_unmap(slot);
             return NULL;
         }

@@ -186,6 +186,8 @@ void user_return(struct trap_frame *f);
 void mm_start(struct mm *mm); /* nothing is locked in it, though what it was forked from may be */
 /* Remember of current's mappings that they are locked. */
 void mm_lock(vaddr_t address, uint64_t length);
+/* The same, and make them present; both as far as it goes. */
+void mm_lock_now(vaddr_t address, uint64_t length);
 /* Make current's pages present for what their regions allow; one that allows nothing stays. */
 enum quire_status mm_populate(vaddr_t address, uint64_t length);
 

@@ -44,6 +44,7 @@ static inline uint64_t kib(uint64_t frames) { return frames * (PAGE_SIZE / 1024)
 struct memory_sum {
     uint64_t size;                   /* of all regions */
     uint64_t anonymous, file, shmem; /* in memory */
+    uint64_t swapped;                /* not in memory */
     uint64_t locked, data, stack, text;
 };
 struct memory_sum memory_sum(const struct proc *p);

@@ -56,7 +56,8 @@ static void count_space(const struct mapped_counts *counts, struct quire_space *
     while (quire_next_pages(space, run.end, USER_HIGH, &run) == QUIRE_OK) {
         for (vaddr_t at = run.start; is_resident(run.kind) && at < run.end; at += PAGE_SIZE) {
             quire_page(space, at, &page);
-            uint16_t *count = is_resident(page.kind) ? count_of(counts, page.pfn, true) : NULL;
+            uint16_t *count =
+                page.resident && is_resident(page.kind) ? count_of(counts, page.pfn, true) : NULL;
             if (count != NULL && *count < UINT16_MAX) {
                 (*count)++;
             }
@@ -113,7 +114,7 @@ static bool region_is_shmem(const struct quire_region *r)
 {
     const struct inode *inode = region_inode(r);
 
-    return r->section != NULL && (inode == NULL || inode->as.store.image == NULL);
+    return r->section != NULL && (inode == NULL || inode->as.store.image == 0);
 }
 
 static bool region_is_stack(const struct mm *mm, const struct quire_region *r)
@@ -190,7 +191,10 @@ struct memory_sum memory_sum(const struct proc *p)
         bool stack = region_is_stack(p->mm, &r);
         quire_space_usage(p->mm->space, r.start, r.end, &u);
         m.size += pages;
-        m.anonymous += u.pages_private + u.pages_shared;
+        uint64_t own = u.pages_private + u.pages_shared;
+        uint64_t out = u.pages_out < own ? u.pages_out : own;
+        m.anonymous += own - out;
+        m.swapped += out;
         *(region_is_shmem(&r) ? &m.shmem : &m.file) += u.pages_section;
         m.locked += mm_locked(p->mm, &r) ? pages : 0;
         m.stack += stack ? pages : 0;
@@ -226,7 +230,7 @@ void print_status_memory(struct text *text, const struct proc *p)
         {"VmStk", m.stack},
         {"VmExe", m.text},
         {"VmPTE", u.tables_private + u.tables_shared},
-        {"VmSwap", 0},
+        {"VmSwap", m.swapped},
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         text_print(text, "%s:\t%8lu kB\n", lines[i].name, kib(lines[i].pages));
@@ -245,7 +249,7 @@ void print_statm(struct text *text, const struct proc *p)
 
 /* The pages of a region, or of all.  Shares are in 2^-12 bytes, as on Linux. */
 struct smap {
-    uint64_t rss, anonymous, locked;
+    uint64_t rss, anonymous, locked, swapped;
     uint64_t shared_clean, shared_dirty, private_clean, private_dirty;
     uint64_t pss, pss_dirty, pss_anonymous, pss_file, pss_shmem;
 };
@@ -277,7 +281,8 @@ static void smap_region(struct smap *s, const struct mm *mm, const struct quire_
     while (quire_next_pages(mm->space, run.end, r->end, &run) == QUIRE_OK) {
         for (vaddr_t at = run.start; is_resident(run.kind) && at < run.end; at += PAGE_SIZE) {
             quire_page(mm->space, at, &page);
-            if (is_resident(page.kind)) {
+            s->swapped += is_resident(page.kind) && !page.resident;
+            if (page.resident && is_resident(page.kind)) {
                 smap_page(s, &page, count_get(counts, page.pfn), region_is_shmem(r));
             }
         }
@@ -298,8 +303,7 @@ static uint64_t share_kib(uint64_t share) { return share >> 22; }
 static void print_smap(struct text *text, const struct smap *s, bool all)
 {
     static const char *const none[] = {"LazyFree",      "AnonHugePages",  "ShmemPmdMapped",
-                                       "FilePmdMapped", "Shared_Hugetlb", "Private_Hugetlb",
-                                       "Swap",          "SwapPss"};
+                                       "FilePmdMapped", "Shared_Hugetlb", "Private_Hugetlb"};
 
     print_kib(text, "Rss", kib(s->rss));
     print_kib(text, "Pss", share_kib(s->pss));
@@ -318,6 +322,8 @@ static void print_smap(struct text *text, const struct smap *s, bool all)
     for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
         print_kib(text, none[i], 0);
     }
+    print_kib(text, "Swap", kib(s->swapped));
+    print_kib(text, "SwapPss", kib(s->swapped));
     print_kib(text, "Locked", share_kib(s->locked));
 }
 

@@ -88,6 +88,9 @@ static uint64_t page_word(struct quire_space *space, vaddr_t at)
     if (page.kind == QUIRE_PAGE_EMPTY || page.kind == QUIRE_PAGE_GUARD) {
         return 0;
     }
+    if (!page.resident) {
+        return UINT64_C(1) << 62; /* where in a page file is nobody's affair */
+    }
     return UINT64_C(1) << 63 | (uint64_t)(page.kind == QUIRE_PAGE_SECTION) << 61 |
            (uint64_t)(page.kind == QUIRE_PAGE_PRIVATE) << 56 | page.pfn;
 }

@@ -56,7 +56,8 @@ static void print_meminfo(struct text *text, const struct proc *p)
                kib(s.frames_free));
     text_print(text, "MemAvailable:   %8lu kB\nBuffers:        %8u kB\n", kib(s.frames_free), 0);
     text_print(text, "Cached:         %8u kB\nSwapCached:     %8u kB\n", 0, 0);
-    text_print(text, "SwapTotal:      %8u kB\nSwapFree:       %8u kB\n", 0, 0);
+    text_print(text, "SwapTotal:      %8lu kB\nSwapFree:       %8lu kB\n", kib(s.slots),
+               kib(s.slots - s.slots_used));
     text_print(text, "AnonPages:      %8lu kB\nShmem:          %8u kB\n", kib(s.frames_data), 0);
     text_print(text, "Slab:           %8lu kB\nPageTables:     %8lu kB\n", kib(s.frames_taken),
                kib(s.frames_table + s.frames_side + s.frames_node));
@@ -138,9 +139,14 @@ static void print_vmstat(struct text *text, const struct proc *p)
     (void)p;
     quire_stats(quire, &s);
     text_print(text, "nr_free_pages %lu\nnr_page_table_pages %lu\n", s.frames_free, s.frames_table);
-    text_print(text, "pgpgin %lu\npgpgout %lu\npswpin 0\npswpout 0\n", s.pages_read,
-               s.pages_written);
-    text_print(text, "pgfault %lu\npgmajfault %lu\n", s.faults, s.pages_read);
+    text_print(text, "pgpgin %lu\npgpgout %lu\n", s.pages_read, s.pages_written);
+    text_print(text, "pswpin %lu\npswpout %lu\n", s.paged_in, s.paged_out);
+    text_print(text, "pgfault %lu\npgmajfault %lu\n", s.faults,
+               s.pages_read + s.paged_in - s.paged_around);
+    text_print(text, "pgsteal %lu\npgtrim %lu\npgsoft %lu\npgpurge %lu\n", s.stolen, s.trimmed,
+               s.soft_faults, s.purged);
+    text_print(text, "pswpin_errors %lu\npswpout_errors %lu\n", s.page_read_errors,
+               s.page_write_errors);
 }
 
 static void print_cpuinfo(struct text *text, const struct proc *p)

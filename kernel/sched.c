@@ -13,6 +13,8 @@
  */
 #include "process.h"
 
+#include "swap.h"
+
 struct proc *current;
 bool sched_wanted;
 
@@ -131,8 +133,12 @@ static void wait_for_somebody(void)
 {
     uint64_t start = tsc_read();
 
-    while (!ready_first)
-        cpu_idle();
+    while (!ready_first) {
+        if (swap_idle())
+            cpu_breathe();
+        else
+            cpu_idle();
+    }
     idle_cycles += tsc_read() - start;
 }
 

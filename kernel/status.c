@@ -29,7 +29,8 @@ long mm_error(enum quire_status status)
     case QUIRE_IO_ERROR: return -EIO;
     case QUIRE_SEALED: return -EPERM;
     case QUIRE_HAS_WRITERS: return -EBUSY;
-    case QUIRE_TOO_MANY_SECTIONS: return -ENFILE;
+    case QUIRE_TOO_MANY_SECTIONS:
+    case QUIRE_TOO_MANY_PAGEFILES: return -ENFILE;
     case QUIRE_MISALIGNED:
     case QUIRE_ZERO_LENGTH:
     case QUIRE_WRAPS:

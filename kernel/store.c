@@ -6,18 +6,20 @@
  * What reads and writes move and what mappings of the file show are the same pages.
  *
  * The section is made when the store's bytes are first wanted.  A file of the initial archive has a
- * pager, which copies a page out of the archive in memory when somebody first wants that page; the
- * archive shrinks with the file, so that what was cut off never comes back.  All other stores are
- * memory and nothing else.  A section can outlive the last name and the last open file, as long as
- * it is mapped: it holds the inode then, and lets it go when it goes itself.
+ * pager, which reads pages from the archive's disk when somebody first wants them; what the file
+ * was cut to once is all that it has of the archive, so that what was cut off never comes back. All
+ * other stores are memory and nothing else.  A section can outlive the last name and the last open
+ * file, as long as it is mapped: it holds the inode then, and lets it go when it goes itself.
  *
- * When memory runs out, pages of archive's files that nobody has changed go first (stores_purge).
+ * When memory runs out, pages of archive's files that nobody has changed go first (stores_purge),
+ * and of these those that no program maps (main.c).
  * A bounded store (a file) takes no frame when few are left: a full disk should be an error for who
  * fills it, and not the end of some program that has touched its stack.
  *
  * When frames run out in the middle of a write, what was written before stays and is counted, as a
  * full disk would do it; the error is for the write that could not even begin.
  */
+#include "blk.h"
 #include "vfs.h"
 
 /* Bytes on their way between a program and a section: neither is looked at while the other is. */
@@ -63,29 +65,28 @@ int buffer_put_zeros(struct buffer *to, size_t n)
 
 enum { PURGE_FRAMES = 256 }; /* to give up at a time, for a file that grows */
 
+static struct blk *archive;
+
+void stores_begin(struct blk *disk) { archive = disk; }
+
 /* The pages of an archive's file; what lies behind its bytes is zeros. */
 static void image_start(void *cookie, struct quire_io *io)
 {
     const struct store *s = &((struct inode *)cookie)->as.store;
+    uint64_t bytes = (uint64_t)io->pages * PAGE_SIZE;
+    uint64_t left = io->offset < s->image_size ? s->image_size - io->offset : 0;
 
     kassert(!io->write);
-    for (uint32_t i = 0; i < io->pages; i++) {
-        uint8_t *frame = frame_address(io->frames[i]);
-        uint64_t at = io->offset + (uint64_t)i * PAGE_SIZE;
-        uint64_t left = at < s->image_size ? s->image_size - at : 0;
-        size_t part = left < PAGE_SIZE ? (size_t)left : PAGE_SIZE;
-        memcpy(frame, s->image + at, part);
-        memset(frame + part, 0, PAGE_SIZE - part);
-    }
-    quire_io_done(io, true);
+    blk_transfer(archive, io, s->image + io->offset, bytes < left ? bytes : left);
 }
 
 static void inode_let_go(void *cookie) { inode_put(cookie); }
 
-static const struct quire_pager image_pager = {image_start, inode_let_go, true};
-static const struct quire_pager memory_pager = {NULL, inode_let_go, false};
+static const struct quire_pager image_pager = {
+    .start = image_start, .gone = inode_let_go, .stable = true};
+static const struct quire_pager memory_pager = {.gone = inode_let_go};
 
-void store_begin(struct store *s, struct inode *inode, const uint8_t *image, uint64_t size)
+void store_begin(struct store *s, struct inode *inode, uint64_t image, uint64_t size)
 {
     s->inode = inode;
     s->image = image;
@@ -105,7 +106,7 @@ static void images_remove(struct store *s)
     *link = s->next_image;
 }
 
-uint64_t stores_purge(uint64_t frames)
+uint64_t stores_purge(uint64_t frames, bool mapped)
 {
     static bool busy;
     uint64_t gone = 0;
@@ -114,9 +115,8 @@ uint64_t stores_purge(uint64_t frames)
         return 0;
     }
     busy = true;
-    /* Not those that are mapped: the program that lacks a frame would lack its own text next. */
     for (struct store *s = images; s != NULL && gone < frames; s = s->next_image) {
-        gone += quire_section_purge(s->section, 0, store_size(s), false);
+        gone += quire_section_purge(s->section, 0, store_size(s), mapped);
     }
     busy = false;
     return gone;
@@ -124,9 +124,9 @@ uint64_t stores_purge(uint64_t frames)
 
 int store_section(struct store *s, struct quire_section **out)
 {
-    const struct quire_pager *pager = s->inode == NULL   ? NULL
-                                      : s->image == NULL ? &memory_pager
-                                                         : &image_pager;
+    const struct quire_pager *pager = s->inode == NULL ? NULL
+                                      : s->image == 0  ? &memory_pager
+                                                       : &image_pager;
     enum quire_status status = QUIRE_OK;
 
     if (s->section == NULL) {
@@ -144,7 +144,7 @@ void store_end(struct store *s)
 {
     struct quire_section *section = s->section;
 
-    if (section != NULL && s->image != NULL) {
+    if (section != NULL && s->image != 0) {
         images_remove(s);
     }
     s->section = NULL;
@@ -169,11 +169,17 @@ uint64_t store_pages(const struct store *s)
     return info.resident;
 }
 
-/* Is what is left for programs alone, and the page one more? */
+/* Is what is left, here and in page files, for programs alone, and the page one more? */
 static bool store_is_full(const struct store *s, uint64_t offset)
 {
-    return s->bounded && quire_free_frames(quire) < frames_total() / STORE_SPARE &&
-           !quire_section_resident(s->section, offset) && stores_purge(PURGE_FRAMES) == 0;
+    struct quire_stats stats;
+
+    if (!s->bounded || quire_free_frames(quire) >= frames_total() / STORE_SPARE) {
+        return false;
+    }
+    quire_stats(quire, &stats);
+    return stats.frames_free + stats.slots - stats.slots_used < frames_total() / STORE_SPARE &&
+           !quire_section_resident(s->section, offset) && stores_purge(PURGE_FRAMES, false) == 0;
 }
 
 /* ---- reading and writing --------------------------------------------------------------------- */

@@ -3,9 +3,10 @@
  * Linux's calls that say something about mappings which exist, or ask about them: madvise, mlock
  * and its family, msync, mincore.
  *
- * Nothing is paged out, so to lock memory is to make it present now, and to refuse what would take
+ * To lock memory is to make it present and keep it so (quire_lock), and to refuse what would take
  * it away.  A region is locked if it bears its process's own name for that (quire_name); a child
- * has another, so fork, which goes over no regions, leaves all that the child has unlocked.
+ * has another, so fork, which goes over no regions, leaves all that the child has unlocked.  Memory
+ * that is locked from its first use on (MLOCK_ONFAULT) has the name alone: it may be paged out.
  *
  * All files are memory, so msync has nothing to write; it says whether it could have.  Advice about
  * a range that has holes is taken for what is mapped, and answered with ENOMEM, as Linux does.
@@ -88,13 +89,24 @@ static long part_nothing(const struct quire_region *region, vaddr_t start, uint6
     return 0;
 }
 
-/* Nothing, but of memory that is not locked; `own`: and private. */
-static long part_unlocked(const struct quire_region *region, vaddr_t start, uint64_t length,
-                          uint64_t own)
+/* Nothing, but of memory that is private and not locked. */
+static long part_own(const struct quire_region *region, vaddr_t start, uint64_t length,
+                     uint64_t what)
 {
     (void)start;
     (void)length;
-    return is_locked(region) || (own && region->section) ? -EINVAL : 0;
+    (void)what;
+    return is_locked(region) || region->section ? -EINVAL : 0;
+}
+
+/* Pages are to leave memory, sooner or later. */
+static long part_leave(const struct quire_region *region, vaddr_t start, uint64_t length,
+                       uint64_t advice)
+{
+    if (is_locked(region))
+        return -EINVAL;
+    return mm_error(
+        quire_advise_pages(current->mm->space, start, length, (enum quire_page_advice)advice));
 }
 
 static long part_forget(const struct quire_region *region, vaddr_t start, uint64_t length,
@@ -136,7 +148,7 @@ static long part_fetch(const struct quire_region *region, vaddr_t start, uint64_
     (void)what;
     if (inode)
         file_fetch(inode, section_offset(region, start), length);
-    return 0;
+    return mm_error(quire_advise_pages(current->mm->space, start, length, QUIRE_PAGES_NEED));
 }
 
 static long part_fork(const struct quire_region *region, vaddr_t start, uint64_t length,
@@ -182,10 +194,10 @@ static long range_advise(uint64_t low, uint64_t high, uint64_t advice)
     case MADV_NOHUGEPAGE:
     case MADV_DONTDUMP:
     case MADV_DODUMP: return parts_do(low, high, part_nothing, 0);
-    case MADV_COLD:
-    case MADV_PAGEOUT: return parts_do(low, high, part_unlocked, false);
+    case MADV_COLD: return parts_do(low, high, part_leave, QUIRE_PAGES_COLD);
+    case MADV_PAGEOUT: return parts_do(low, high, part_leave, QUIRE_PAGES_OUT);
     case MADV_FREE: /* to free nothing is one of the things that may happen */
-        return parts_do(low, high, part_unlocked, true);
+        return parts_do(low, high, part_own, 0);
     case MADV_WILLNEED: return parts_do(low, high, part_fetch, 0);
     case MADV_DONTNEED: return parts_do(low, high, part_forget, false);
     case MADV_DONTNEED_LOCKED: return parts_do(low, high, part_forget, true);
@@ -233,6 +245,14 @@ void mm_lock(vaddr_t address, uint64_t length)
         return;
 }
 
+void mm_lock_now(vaddr_t address, uint64_t length)
+{
+    mm_lock(address, length);
+    (void)mm_populate(address, length);
+    if (quire_lock(current->mm->space, address, length) != QUIRE_OK)
+        return;
+}
+
 enum quire_status mm_populate(vaddr_t address, uint64_t length)
 {
     struct quire_region region;
@@ -253,14 +273,22 @@ static long part_lock(const struct quire_region *region, vaddr_t start, uint64_t
 
     if (status == QUIRE_OK && now)
         status = region->prot == QUIRE_NONE ? QUIRE_PROTECTED : mm_populate(start, length);
+    if (status == QUIRE_OK && now)
+        status = quire_lock(current->mm->space, start, length);
     return mm_lock_error(status);
 }
 
 static long part_unlock(const struct quire_region *region, vaddr_t start, uint64_t length,
                         uint64_t what)
 {
+    enum quire_status status = QUIRE_OK;
+
     (void)what;
-    return is_locked(region) ? mm_lock_error(quire_name(current->mm->space, start, length, 0)) : 0;
+    if (is_locked(region))
+        status = quire_name(current->mm->space, start, length, 0);
+    if (status == QUIRE_OK && region->flags & QUIRE_REGION_LOCKED)
+        status = quire_unlock(current->mm->space, start, length);
+    return mm_lock_error(status);
 }
 
 static long range_lock(uint64_t address, uint64_t bytes, part_action action, uint64_t now)
@@ -345,7 +373,7 @@ static bool page_resident(const struct quire_region *region, vaddr_t address)
 
     quire_page(current->mm->space, address, &page);
     if (page.kind != QUIRE_PAGE_EMPTY || !region->section)
-        return page.kind != QUIRE_PAGE_EMPTY && page.kind != QUIRE_PAGE_GUARD;
+        return page.kind != QUIRE_PAGE_EMPTY && page.kind != QUIRE_PAGE_GUARD && page.resident;
     return quire_section_resident(region->section, section_offset(region, address));
 }
 

@@ -37,10 +37,12 @@ static uint32_t prot_of(uint64_t prot)
 /* A new mapping of a process that locks what it maps, or that asked for it in this call. */
 static void mapping_lock(vaddr_t address, uint64_t length, uint64_t flags)
 {
-    if (flags & MAP_LOCKED || current->mm->lock_next)
-        mm_lock(address, length);
     /* As far as the pages can be made present: nobody is told of a failure. */
-    if (flags & (MAP_POPULATE | MAP_LOCKED) || current->mm->lock_next == MM_LOCK_NOW)
+    if (flags & MAP_LOCKED || current->mm->lock_next == MM_LOCK_NOW)
+        mm_lock_now(address, length);
+    else if (current->mm->lock_next)
+        mm_lock(address, length);
+    if (flags & MAP_POPULATE)
         (void)mm_populate(address, length);
 }
 
@@ -265,7 +267,7 @@ long sys_mremap(const uint64_t *a)
     if (old > region.end - a[0])
         return -EFAULT;
     long to = range_move(a, old, new);
-    if (to > 0 && new > old && mm_locked(current->mm, &region))
-        (void)mm_populate((vaddr_t)to + old, new - old);
+    if (to > 0 && new > old && region.flags &QUIRE_REGION_LOCKED)
+        mm_lock_now((vaddr_t)to + old, new - old);
     return to;
 }

@@ -242,10 +242,14 @@ long sys_sysinfo(const uint64_t *a)
         uint64_t total_high, free_high;
         uint32_t unit, pad3;
     } info = {.unit = PAGE_SIZE};
+    struct quire_stats stats;
 
     info.uptime = (int64_t)(now_ns() / 1000000000);
     info.total_ram = frames_total();
     info.free_ram = quire_free_frames(quire);
+    quire_stats(quire, &stats);
+    info.total_swap = stats.slots;
+    info.free_swap = stats.slots - stats.slots_used;
     for (struct proc *p = proc_next(NULL); p; p = proc_next(p))
         info.procs++;
     return copy_out(a[0], &info, 112);

@@ -79,7 +79,7 @@ int file_punch(struct inode *inode, uint64_t offset, uint64_t end)
     if ((inode->seals & SEAL_FUTURE_WRITE) != 0) {
         return -EPERM;
     }
-    if (low >= high || inode->as.store.image != NULL) {
+    if (low >= high || inode->as.store.image != 0) {
         /* An archive's pages would come back. */
         return range_clear(inode, offset, end);
     }

@@ -245,7 +245,7 @@ struct inode *tmpfs_create(uint32_t mode, int *error)
     }
     inode->links = 0;
     if (inode_is(inode, S_IFREG)) {
-        store_begin(&inode->as.store, inode, NULL, 0);
+        store_begin(&inode->as.store, inode, 0, 0);
         inode->as.store.bounded = true;
         inode->seals = 1; /* F_SEAL_SEAL: only memfd_create makes files that can be sealed */
     }

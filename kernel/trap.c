@@ -8,7 +8,9 @@
  * user mode passes through user_return: another process's turn, signals, and the check that the
  * address to go to is a program's.
  */
+#include "blk.h"
 #include "process.h"
+#include "swap.h"
 
 enum {
     PF_PRESENT = 1,
@@ -93,6 +95,8 @@ static void interrupt(unsigned irq)
 {
     if (irq == IRQ_TIMER) {
         clock_tick();
+        (void)blk_poll();
+        swap_tick();
         sched_tick();
     } else if (irq == IRQ_SERIAL) {
         serial_interrupt();

@@ -485,8 +485,9 @@ static void sys_add(void)
     dir = directory_below(directory_below(directory_below(dir, "devices"), "system"), "cpu");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         struct inode *file = tmpfs_create(S_IFREG | 0444, &e);
+        struct buffer from = {(uintptr_t)first, false};
         if (file != NULL) {
-            store_begin(&file->as.store, file, (const uint8_t *)first, sizeof(first) - 1);
+            (void)store_write(&file->as.store, &from, sizeof(first) - 1, 0);
         }
         name_add(dir, names[i], file);
     }
@@ -506,7 +507,7 @@ static void proc_add(void)
     name_add(root, "proc", proc_root_create());
 }
 
-void vfs_init(const void *cpio, size_t size)
+void vfs_init(struct blk *archive)
 {
     int e = 0;
 
@@ -516,8 +517,9 @@ void vfs_init(const void *cpio, size_t size)
     }
     root->links = 2;
     root->as.directory.parent = root;
-    if (cpio != NULL) {
-        cpio_unpack(root, cpio, size);
+    if (archive != NULL) {
+        stores_begin(archive);
+        cpio_unpack(root, archive);
     }
     name_add(root, "dev", tmpfs_create(S_IFDIR | 0755, &e));
     name_add(root, "tmp", tmpfs_create(S_IFDIR | 01777, &e));

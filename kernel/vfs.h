@@ -75,11 +75,12 @@ int buffer_put_zeros(struct buffer *to, size_t n);
 
 /* ---- stores: a growing row of bytes in a section (store.c) ----------------------------------- */
 
+struct blk;
 struct inode;
 struct store {
     struct quire_section *section; /* null: its bytes were not wanted yet */
     struct inode *inode;           /* whose bytes these are; not counted; null: nobody's */
-    const uint8_t *image;          /* what it began with, or null */
+    uint64_t image;                /* where on the archive's disk its bytes began, or 0 */
     uint64_t image_size;           /* less where it was cut since */
     struct store *next_image;      /* of those that have a section and an image */
     bool bounded;                  /* leaves the last frames of the machine to programs */
@@ -91,10 +92,10 @@ enum {
 #define STORE_MAX (UINT64_C(1) << 40)
 
 /*
- * Say whose bytes they will be (or null), and what they are at first: `size` bytes, which stay
- * where they are for good.  A store of zeros alone is an empty one and nobody's.
+ * Say whose bytes they will be (or null), and what they are at first: `size` bytes of the archive's
+ * disk from its byte `image` on, or none.  A store of zeros alone is an empty one and nobody's.
  */
-void store_begin(struct store *s, struct inode *inode, const uint8_t *image, uint64_t size);
+void store_begin(struct store *s, struct inode *inode, uint64_t image, uint64_t size);
 /* Give up the section, and with it the bytes unless they are mapped. */
 void store_end(struct store *s);
 /* The section, made now if there was none.  0 or -ENOSPC. */
@@ -105,8 +106,11 @@ uint64_t store_pages(const struct store *s); /* in memory */
  */
 long store_read(struct store *s, struct buffer *to, size_t n, uint64_t offset);
 long store_write(struct store *s, struct buffer *from, size_t n, uint64_t offset);
-/* Forget unchanged pages of archive's files that nobody maps: `frames` or more; how many went. */
-uint64_t stores_purge(uint64_t frames);
+/* The disk that holds the archive; before the first store of it is read. */
+void stores_begin(struct blk *disk);
+/* Forget unchanged pages of archive's files, with `mapped` those that programs map too: `frames` or
+ * more if there are so many; how many went. */
+uint64_t stores_purge(uint64_t frames, bool mapped);
 /* What the store grows by reads as zeros.  -EFBIG, -EPERM (sealed), -ENOSPC. */
 int store_resize(struct store *s, uint64_t size);
 
@@ -249,8 +253,8 @@ int tmpfs_rename(struct inode *from_dir, const char *from, size_t from_length, s
 /* The name that `inode` has in `dir`, or null. */
 const char *tmpfs_name_of(const struct inode *dir, const struct inode *inode);
 
-/* Unpack an archive below `root`; says on the console what it could not use. */
-void cpio_unpack(struct inode *root, const uint8_t *archive, size_t size);
+/* Unpack the archive on a disk below `root`; says on the console what it could not use. */
+void cpio_unpack(struct inode *root, struct blk *disk);
 
 /* ---- open files (file.c) --------------------------------------------------------------------- */
 

@@ -67,6 +67,15 @@ GOALS = {
     "soft.file_map_1gib_alone.us": (None, None),
     "soft.fork_100_maps.ns": (500, None),
     "soft.procs50.resident_ratio": (None, None),
+    "soft.soft_fault.ratio": (None, None),
+    "soft.pageout.ratio": (None, None),
+    "soft.pagein.ratio": (None, None),
+    "soft.aging.ms_per_gib": (None, None),
+    "soft.aging.shared_1000.ratio": (2, None),
+    "soft.paged.bytes": (None, None),
+    "soft.store.write.ratio": (None, None),
+    "soft.store.read.ratio": (None, None),
+    "soft.store.shrink.ratio": (None, None),
     "frame.bytes": (32, None),
     "x86.fork.1mib.insns": (12000, linux_fork(1)),
     "x86.fork.16mib.insns": (12000, linux_fork(16)),
@@ -85,6 +94,21 @@ GOALS = {
     "x86.file_read_call.insns": (None, None),
     "x86.fork_100_maps.insns": (12000, None),
     "kernel.procs50.resident_ratio": (None, None),
+    "paging.vs_optimum.75pct": (None, None),
+    "paging.vs_optimum.50pct": (None, None),
+    "paging.vs_optimum.25pct": (None, None),
+    "paging.run.75pct": (None, None),
+    "paging.run.50pct": (None, None),
+    "paging.run.25pct": (None, None),
+    "pagesim.lru.75pct.ratio": (None, None),
+    "pagesim.aging.75pct.ratio": (None, None),
+    "pagesim.clock.75pct.ratio": (None, None),
+    "pagesim.lru.50pct.ratio": (None, None),
+    "pagesim.aging.50pct.ratio": (None, None),
+    "pagesim.clock.50pct.ratio": (None, None),
+    "pagesim.lru.25pct.ratio": (None, None),
+    "pagesim.aging.25pct.ratio": (None, None),
+    "pagesim.clock.25pct.ratio": (None, None),
 }
 
 
@@ -95,6 +119,10 @@ def programs(build):
         path = os.path.join(folder, name)
         if os.path.isfile(path) and os.access(path, os.X_OK):
             yield name, [path], {}
+    traces = os.path.join(os.path.dirname(TOOLS), "bench", "traces")
+    traces = [os.path.join(traces, name) for name in sorted(os.listdir(traces))]
+    yield "recorded programs, simulated", [os.path.join(build, "pagesim"), "--bench", *traces], {}
+    yield "recorded programs", [os.path.join(build, "replay"), *traces], {}
     boot = ["sh", os.path.join(TOOLS, "boot.sh"), build, "quiet"]
     yield "kernel", [*boot, "init=/bin/bench"], {"QUIRE_COUNT": "1"}
     yield "kernel, Debian", [*boot, "init=/bin/procs50"], {"QUIRE_IMAGE": "root.cpio"}
@@ -136,7 +164,8 @@ def table(figures):
     print("\ninsns: guest instructions counted by the emulator; Linux's were measured once in the"
           "\nsame one (Debian's kernel; a fork of n pages as 46,300 + 119 n)."
           "\nratio: to the copy of the same page, where the name has cow, reuse, dense, sparse,"
-          "\nfirst_write or file in it.")
+          "\nfirst_write or file in it; to the optimum's page-ins for pagesim, with memory for that"
+          "\npart of the pages.")
 
 
 def main():

@@ -3,17 +3,20 @@
 #
 # setup.sh PURPOSE...: make sure that what the given make targets need is installed.
 #
-# What is missing for a purpose (build, run, bench, test, proof, style) is installed with apt-get,
-# named as Debian names it; without root the one command to type is printed instead and the build
-# stops.  Where everything is there, nothing is printed and nothing is asked of the network.
+# What is missing for a purpose (build, run, bench, traces, test, proof, style) is installed with
+# apt-get, named as Debian names it; without root the one command to type is printed instead and the
+# build stops.  Where everything is there, nothing is printed and nothing is asked of the network.
 set -eu
 
 # package:what it brings (a command, or the path of a file)
-build='gcc:gcc libc6-dev:/usr/include/stdio.h cmake:cmake'
+build='gcc:gcc libc6-dev:/usr/include/stdio.h cmake:cmake liblz4-dev:/usr/include/lz4.h'
 machine='qemu-system-x86:qemu-system-x86_64 busybox-static:/bin/busybox cpio:cpio'
 # Condition coverage is in no older clang.
 proof='clang-19:clang-19 llvm-19:llvm-cov-19
     libclang-rt-19-dev:/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.profile-x86_64.a'
+# Recorded traces are packed.
+traces='xz-utils:xz'
+record='valgrind:valgrind gcc:gcc python3-minimal:/usr/bin/python3 sqlite3:sqlite3'
 style='clang-format:clang-format python3:python3'
 
 needed=''
@@ -21,12 +24,13 @@ for purpose in "$@"; do
     case $purpose in
     build) needed="$needed $build" ;;
     run) needed="$needed $build $machine" ;;
-    bench) needed="$needed $build $machine python3:python3" ;;
-    test) needed="$needed $build $machine $style clang:clang" ;;
-    proof) needed="$needed $build $machine $style clang:clang $proof" ;;
+    bench) needed="$needed $build $machine $traces python3:python3" ;;
+    traces) needed="$needed $build $traces $record" ;;
+    test) needed="$needed $build $machine $traces $style clang:clang" ;;
+    proof) needed="$needed $build $machine $traces $style clang:clang $proof" ;;
     style) needed="$needed $style" ;;
     *)
-        echo "setup.sh: unknown purpose '$purpose' (build, run, bench, test, proof, style)" >&2
+        echo "setup.sh: unknown purpose '$purpose'" >&2
         exit 2
         ;;
     esac

@@ -45,11 +45,11 @@ void host_yield(void *host);
 void host_wait(void *host, const void *key);
 
 /*
- * Sleep until quire_io_done has been called for some transfer of `section` (null: of any section);
- * too early is harmless.
- * Called with nothing held, after the transfer was begun: if it may have ended meanwhile, return at
- * once.  While waiting, go on taking flush requests of other CPUs.  Never called while every pager
- * ends its transfers before `start` returns and one CPU at a time is in quire.
+ * Sleep until quire_io_done has been called for some transfer of `section` (null: of any section,
+ * or page file); too early is harmless. Called with nothing held, after the transfer was begun: if
+ * it may have ended meanwhile, return at once.  While waiting, go on taking flush requests of other
+ * CPUs.  Never called while every pager ends its transfers before `start` returns and one CPU at a
+ * time is in quire.
  */
 void host_wait_io(void *host, struct quire_section *section);
 

@@ -57,4 +57,7 @@ void mmu_flush_range(void *machine, struct quire_space *space, vaddr_t low, vadd
 /* Forget everything of `space` on every CPU; CPUs that run it go on with the root table `root`. */
 void mmu_flush_space(void *machine, struct quire_space *space, pfn_t root);
 
+/* Forget everything of every space on every CPU.  Called while all other calls are kept out. */
+void mmu_flush_all(void *machine);
+
 #endif

@@ -44,9 +44,10 @@
 typedef uint64_t vaddr_t; /* an address in a space */
 typedef uint32_t pfn_t;   /* a frame number: physical address >> QUIRE_PAGE_SHIFT; below 2^31 */
 
-struct quire;         /* one manager */
-struct quire_space;   /* one address space */
-struct quire_section; /* one memory object: shared memory, or a file in memory */
+struct quire;          /* one manager */
+struct quire_space;    /* one address space */
+struct quire_section;  /* one memory object: shared memory, or a file in memory */
+struct quire_pagefile; /* a device that pages go to when memory is short */
 
 #define QUIRE_WARN_UNUSED __attribute__((warn_unused_result))
 
@@ -76,7 +77,8 @@ enum quire_status {
     QUIRE_IO_ERROR,    /* the pager could not read or write (for a kernel: SIGBUS, or EIO) */
     QUIRE_SEALED,      /* quire_section_seal forbade it for good (for a kernel: EPERM) */
     QUIRE_HAS_WRITERS, /* shared views that may be written stand in the way (EBUSY) */
-    QUIRE_TOO_MANY_SECTIONS, /* config max_sections are live */
+    QUIRE_TOO_MANY_SECTIONS,  /* config max_sections are live */
+    QUIRE_TOO_MANY_PAGEFILES, /* QUIRE_PAGEFILES are in use, or config max_slots are given away */
     QUIRE_STATUS_COUNT
 };
 
@@ -126,6 +128,14 @@ struct quire_config {
     uint32_t max_transfers; /* that can be in progress at once; 0 means 16 */
     uint32_t fault_around; /* pages that one fault on a view may map, a power of two, where they are
                               in memory already; 0 means 16, 1: only its own */
+    uint32_t max_slots;    /* pages that all page files together have room for, below 2^31: 13 bytes
+                              of arena each; 0: nothing is paged out */
+    uint32_t keep_free;    /* quire_balance sees to it that so many frames are free or on the
+                              standby list; 0 means a 64th of those that were added */
+    const struct quire_policy *policy; /* which pages leave first; null: quire_policy_aging */
+    /* Called when free frames fall below keep_free, if not null; with locks held, must not call
+     * quire: wake whoever calls quire_balance. */
+    void (*low_memory)(void *host);
     uint64_t commit_limit; /* pages that may be promised to private writable regions; 0: no limit
                               (overcommit) */
     uint64_t stack_gap;    /* bytes that stay free below a region that grows down */
@@ -344,6 +354,7 @@ enum {
     QUIRE_REGION_FORK_WIPE = 8,
     QUIRE_REGION_SHARED = 32,    /* a view: writes go to the section */
     QUIRE_REGION_READ_ONLY = 64, /* QUIRE_MAP_READ_ONLY */
+    QUIRE_REGION_LOCKED = 128,   /* quire_lock */
 };
 struct quire_region {
     vaddr_t start, end; /* [start, end) */
@@ -381,16 +392,22 @@ enum { QUIRE_IO_PAGES = 32 };
  * it may change meanwhile, and is then written again by a later transfer.
  */
 struct quire_io {
-    struct quire_section *section;
-    void *cookie;    /* of the section */
-    uint64_t offset; /* of the first page, in bytes */
-    uint32_t pages;  /* up to QUIRE_IO_PAGES */
+    struct quire_section *section; /* null: a page file's */
+    void *cookie;                  /* of the section, or page file */
+    uint64_t offset;               /* of the first page, in bytes */
+    uint32_t pages;                /* up to QUIRE_IO_PAGES */
     bool write;
     bool no_wait; /* a call with QUIRE_NO_WAIT begins it: `start` must not sleep */
     pfn_t frames[QUIRE_IO_PAGES];
+    /* Null in a manager's transfers.  Else it was begun by somebody else, who is to be told. */
+    void (*ended)(struct quire_io *io, bool ok);
     /* quire's */
+    struct quire_pagefile *file;
+    uint32_t slot, wanted;
     struct quire_waiter *waiter;
     struct quire_io *next;
+    uint32_t parts;  /* in a store: that have not ended; shared word */
+    uint32_t failed; /* some of them; shared word */
 };
 
 struct quire_pager {
@@ -406,6 +423,10 @@ struct quire_pager {
     /* What it has stored does not change but by what quire writes: a page may be forgotten while it
      * is mapped, and read again. */
     bool stable;
+    /* Of a page file: what these pages hold is not wanted any more, and no transfer of them is in
+     * progress.  May be null.  Called with locks held: must not call quire, nor wait for more than
+     * a lock like those. */
+    void (*forget)(void *cookie, uint64_t offset, uint32_t pages);
 };
 
 /*
@@ -613,6 +634,167 @@ QUIRE_WARN_UNUSED enum quire_status quire_pin(struct quire_space *space, vaddr_t
 /* Let go.  The space may be gone.  Errors: QUIRE_BAD_PIN, which changes nothing. */
 QUIRE_WARN_UNUSED enum quire_status quire_unpin(struct quire *q, struct quire_pin *pin);
 
+/* ---- paging -------------------------------------------------------------------------------- */
+
+/*
+ * A page that has not been used for long leaves memory for a page file, and comes back when it is
+ * wanted, whoever shares it and however.  Between the two it is on a list: *standby*, if the page
+ * file has its content, so that its frame can be given to another at once; *modified*, if it has to
+ * be written first.  An access to a page on a list takes it back without any transfer (a *soft
+ * fault*).  Pages of sections with a pager go back to the pager, shared memory goes as private
+ * memory does.
+ *
+ * What must stay: pinned pages, and those of ranges that are locked (quire_lock).
+ *
+ * Work is done by quire_balance, which an idle loop or a thread of the embedder's calls; whoever
+ * finds no memory at all does it himself.  Paging out takes no memory.  After Denning's working
+ * sets (CACM 11, 1968) and the page lists of VMS (Levy and Lipman, Computer 15, 1982).
+ */
+
+/*
+ * Which pages leave first.  A *pass* visits every page in memory, once however many spaces share
+ * it, and asks whether it was used since the last one.
+ */
+struct quire_policy {
+    const char *name;
+    /* The age (0 young .. 7) that a page of this age gets, by whether it was used.  A page that has
+     * come, or come back, is 0 until its first visit.  Any CPU; must not call quire. */
+    uint8_t (*age)(uint8_t age, bool used);
+    /* A page of this age or more may leave.  Where too few have it, a lower one does. */
+    uint8_t old;
+};
+extern const struct quire_policy quire_policy_aging, quire_policy_clock;
+
+enum { QUIRE_PAGEFILES = 8, QUIRE_PAGEFILE_CHECKSUM = 1 };
+
+/*
+ * Page to a device of `size` bytes.  `pager` (start, and forget if it likes; it must outlive the
+ * file) is handed transfers as a section's, with io->section null and io->offset in the device; it
+ * must not need memory from quire for a write.  Of several page files those with the highest
+ * `priority` fill first.  QUIRE_PAGEFILE_CHECKSUM: what is read is compared with a checksum of what
+ * was written.
+ *
+ * A write that fails leaves its pages in memory, modified.  A read that fails, or whose checksum is
+ * wrong, gives the access that wanted it QUIRE_IO_ERROR; the next one tries again.
+ * Errors: QUIRE_TOO_MANY_PAGEFILES, QUIRE_BAD_FLAGS, QUIRE_ZERO_LENGTH (less than one page).
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_pagefile_add(struct quire *q,
+                                                       const struct quire_pager *pager,
+                                                       void *cookie, uint64_t size, int priority,
+                                                       uint32_t flags, struct quire_pagefile **out);
+/* The device has become larger: `size` bytes.  Errors: QUIRE_TOO_MANY_PAGEFILES (max_slots),
+ * QUIRE_OUT_OF_RANGE (it has become smaller; nothing changes). */
+QUIRE_WARN_UNUSED enum quire_status quire_pagefile_grow(struct quire_pagefile *file, uint64_t size);
+/*
+ * Bring back every page, and use the file no more: its handle ends.  Errors, after which it is in
+ * use as before: QUIRE_NO_MEMORY, QUIRE_IO_ERROR.  May wait.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_pagefile_remove(struct quire_pagefile *file);
+struct quire_pagefile_info {
+    uint64_t slots, used; /* pages that it has room for; that have a place in it */
+};
+void quire_pagefile_info(struct quire_pagefile *file, struct quire_pagefile_info *out);
+
+/*
+ * One step of a worker, of bounded length: age some pages, take some out of use, begin to write
+ * some.  True: there is more to do now; false: enough is free, or nothing can be done before a
+ * transfer ends.  Any CPU may call it.  Holds all CPUs out of quire while it looks at one table.
+ */
+bool quire_balance(struct quire *q);
+/* One whole pass that takes nothing out of use.  Yields between slices. */
+void quire_age(struct quire *q);
+
+enum quire_page_advice {
+    QUIRE_PAGES_COLD, /* they will not be used soon: they leave before others */
+    QUIRE_PAGES_OUT,  /* the same, and now, but for what other spaces may be using */
+    QUIRE_PAGES_NEED, /* they will be used soon: reading begins, and is not waited for */
+    QUIRE_PAGE_ADVICE_COUNT
+};
+/* Errors: as quire_unmap, and QUIRE_BAD_FLAGS.  What is not mapped is passed over. */
+QUIRE_WARN_UNUSED enum quire_status quire_advise_pages(struct quire_space *space, vaddr_t address,
+                                                       uint64_t length,
+                                                       enum quire_page_advice advice);
+
+/*
+ * Keep a range in memory from now on, what it will get later too; and end that.  Locking brings
+ * what is not there, as reading it would (in private memory that was never written, zero pages).
+ * A child does not inherit it.  Errors: as quire_protect, and those of a fault.  May wait.
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_lock(struct quire_space *space, vaddr_t address,
+                                               uint64_t length);
+QUIRE_WARN_UNUSED enum quire_status quire_unlock(struct quire_space *space, vaddr_t address,
+                                                 uint64_t length);
+/*
+ * The working set of a space, in pages: while it has `least` or fewer in memory, none of them
+ * leaves; it never has many more than `most` (a few at most, for a moment), for its own pages leave
+ * first.  0 and UINT64_MAX, as at first: no limit.  A page that is shared counts for each.
+ * Errors: QUIRE_OUT_OF_RANGE (most is below least, or below 16).
+ */
+QUIRE_WARN_UNUSED enum quire_status quire_space_working_set(struct quire_space *space,
+                                                            uint64_t least, uint64_t most);
+
+/* ---- compressed store ---------------------------------------------------------------------- */
+
+/*
+ * A store keeps pages compressed in memory, in front of a page file's device or instead of one: it
+ * is the pager that quire_pagefile_add is given.  What shrinks enough stays in the store, as long
+ * as there is room; all else goes on to the device.  core/store.c has the details.
+ *
+ * No two transfers of one page may overlap, and a page that is being written must not change: a
+ * page file promises both.  A store and what it keeps go when the embedder stops using them.
+ */
+struct quire_store;
+
+/* A pair of functions of the embedder's.  Any CPU may call them; they must not call quire. */
+struct quire_codec {
+    /* Compress a page into at most `room` bytes at `to`; returns how many, or 0: it takes more. */
+    size_t (*compress)(void *cookie, void *scratch, const void *page, void *to, size_t room);
+    /* And back; false: these bytes do not make a page. */
+    bool (*decompress)(void *cookie, void *scratch, const void *from, size_t length, void *page);
+    size_t scratch; /* bytes of working memory that a call gets, aligned to 64; may be 0 */
+};
+
+struct quire_store_config {
+    void *memory;       /* for everything, aligned to 64 */
+    size_t memory_size; /* quire_store_size, and room for what it keeps */
+    uint64_t size;      /* bytes of the page file, as quire_pagefile_add is told */
+    const struct quire_codec *codec;
+    void *codec_cookie;
+    const struct quire_pager *pager; /* the device of the page file; null: there is none, and a
+                                        write that finds no room in the store fails */
+    void *cookie;                    /* of the device */
+    void *direct_map;                /* these two as in struct quire_config */
+    pfn_t first_frame;
+    void *host;         /* handed to host_wait and host_wait_io */
+    uint32_t lanes;     /* pages that can be compressed at once, up to 1024; 0 means 1 */
+    uint32_t transfers; /* to the device at once, up to 65,536; 0 means 16 */
+};
+
+/*
+ * Bytes of memory that a store of this configuration needs for itself (memory and memory_size are
+ * not read); 0 if it is not valid.  It keeps what fits in the rest.
+ */
+size_t quire_store_size(const struct quire_store_config *config);
+/* Make a store, with nothing in it, in config->memory.  Errors: QUIRE_BAD_CONFIG. */
+QUIRE_WARN_UNUSED enum quire_status quire_store_create(const struct quire_store_config *config,
+                                                       struct quire_store **out);
+/* The pager of every store; its cookie is the store. */
+extern const struct quire_pager quire_store_pager;
+
+struct quire_store_info {
+    uint64_t pages, words; /* now in the store: compressed; kept as one word each */
+    uint64_t bytes;        /* that the former were compressed to */
+    uint64_t used, room;   /* bytes of memory that this takes, and that there are for it */
+    /* Pages so far.  Written: */
+    uint64_t kept;
+    uint64_t too_large; /* passed on, because they do not shrink enough */
+    uint64_t no_room;   /* passed on, because the store is full */
+    /* Read: */
+    uint64_t found, missed;
+    uint64_t damaged; /* that could not be decompressed */
+};
+void quire_store_info(struct quire_store *store, struct quire_store_info *out);
+
 /* ---- looking ------------------------------------------------------------------------------- */
 
 struct quire_stats {
@@ -634,6 +816,15 @@ struct quire_stats {
     uint64_t pages_read, pages_written; /* by pagers */
     uint64_t read_errors, write_errors; /* transfers that failed */
     uint64_t sections;                  /* now */
+    /* Paging.  Pages: */
+    uint64_t trimmed;             /* that left a working set */
+    uint64_t soft_faults;         /* that came back from a list */
+    uint64_t paged_in, paged_out; /* read from page files, written to them */
+    uint64_t paged_around;        /* of those read, the neighbours of what was wanted */
+    uint64_t stolen;              /* whose frame was given to another */
+    uint64_t purged;              /* of sections with a pager, that were forgotten */
+    uint64_t page_read_errors, page_write_errors;  /* transfers that failed */
+    uint64_t standby, modified, slots, slots_used; /* now */
     /* Tables. */
     uint64_t unshared[QUIRE_LEVELS + 1]; /* by level: [1] leaves .. [QUIRE_LEVELS] roots */
     uint64_t pushed_down;                /* tables taken back uncopied by their last user */
@@ -645,6 +836,7 @@ struct quire_stats {
     uint64_t forks, spaces; /* forks ever; spaces now */
     /* Frames, now. */
     uint64_t frames, frames_free, frames_data, frames_table, frames_side, frames_node, frames_taken;
+    uint64_t frames_listed;   /* of pages on standby and modified lists, and under transfer */
     uint64_t table_share_sum; /* parents of all tables together; above frames_table where shared */
 };
 void quire_stats(struct quire *q, struct quire_stats *out);
@@ -656,6 +848,7 @@ struct quire_usage {
                                borrowed */
     uint64_t pages_zero;    /* entries that map the zero page */
     uint64_t pages_section; /* of sections, in views */
+    uint64_t pages_out;     /* those of the first two that are not in memory, or on a list */
     uint64_t tables_private, tables_shared;
 };
 void quire_space_usage(struct quire_space *space, vaddr_t low, vaddr_t high,
@@ -676,6 +869,7 @@ struct quire_page {
     pfn_t pfn;                           /* valid unless EMPTY or GUARD */
     bool readable, writable, executable; /* what the machine would allow now, without a fault */
     bool dirty;
+    bool resident; /* in memory; else pfn is not valid, and an access waits for the page file */
 };
 /* What the tree holds for the page at `address` (any address; unaligned is rounded down). */
 void quire_page(struct quire_space *space, vaddr_t address, struct quire_page *out);

@@ -91,6 +91,7 @@ static void forget(struct soft_cpu *cpu, const struct soft_flush *flush)
         if (cpu->space == flush->space)
             cpu->root = flush->root;
         break;
+    case SOFT_FLUSH_ALL: soft_tlb_flush_all(cpu); break;
     }
 }
 
@@ -154,7 +155,7 @@ void soft_cpus_flush(struct soft_machine *machine, const struct soft_flush *flus
     }
     meet(machine, flush->space);
     for (uint32_t i = 0; i < machine->cpu_count; i++) {
-        if (soft_tlb_may_hold(&machine->cpus[i], flush->space))
+        if (!flush->space || soft_tlb_may_hold(&machine->cpus[i], flush->space))
             ask(&machine->cpus[i], flush);
     }
     for (uint32_t i = 0; i < machine->cpu_count; i++)

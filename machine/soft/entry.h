@@ -40,6 +40,9 @@ typedef uint64_t entry_t;
 #define ENTRY_PAYLOAD_SHIFT 14
 #define ENTRY_PAYLOAD_MASK (((UINT64_C(1) << 40) - 1) << ENTRY_PAYLOAD_SHIFT)
 
+/* Three bits: how long the page of a leaf entry has not been used. */
+#define ENTRY_AGE_SHIFT 54
+
 /* Bits that every present leaf, or every present pointer to a table, carries besides. */
 #define ENTRY_LEAF_BASE ENTRY_PRESENT
 #define ENTRY_TABLE_BASE (ENTRY_PRESENT | ENTRY_SOFT_EXEC)

@@ -382,3 +382,8 @@ void mmu_flush_space(void *machine, struct quire_space *space, pfn_t root)
 {
     flush(machine, &(struct soft_flush){SOFT_FLUSH_SPACE, space, 0, MMU_ADDRESS_END, root});
 }
+
+void mmu_flush_all(void *machine)
+{
+    flush(machine, &(struct soft_flush){SOFT_FLUSH_ALL, NULL, 0, MMU_ADDRESS_END, 0});
+}

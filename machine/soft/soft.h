@@ -87,13 +87,13 @@ struct soft_identifier {
     uint64_t tag;              /* the number, shifted to where it stands in a translation's tag */
 };
 
-/* What a thread asks of CPUs: mmu_flush_page, _range, _space. */
-enum soft_flush_kind { SOFT_FLUSH_PAGE, SOFT_FLUSH_RANGE, SOFT_FLUSH_SPACE };
+/* What a thread asks of CPUs: mmu_flush_page, _range, _space, _all. */
+enum soft_flush_kind { SOFT_FLUSH_PAGE, SOFT_FLUSH_RANGE, SOFT_FLUSH_SPACE, SOFT_FLUSH_ALL };
 struct soft_flush {
     enum soft_flush_kind kind;
-    struct quire_space *space;
-    vaddr_t low, high; /* [low, high) */
-    pfn_t root;        /* SOFT_FLUSH_SPACE */
+    struct quire_space *space; /* null: every one */
+    vaddr_t low, high;         /* [low, high) */
+    pfn_t root;                /* SOFT_FLUSH_SPACE */
 };
 
 /* Who may touch a CPU's TLB (cpu.c): nobody before it takes hold, its own thread, another one. */

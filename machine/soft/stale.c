@@ -258,6 +258,16 @@ void soft_tlb_flush_space(struct soft_cpu *cpu, struct quire_space *space)
     soft_tlb_flush_range(cpu, space, 0, UINT64_MAX);
 }
 
+void soft_tlb_flush_all(struct soft_cpu *cpu)
+{
+    for (uint32_t i = 0; cpu->held_count && i < cpu->machine->held;) {
+        if (cpu->held[i].space)
+            held_flush(cpu, &cpu->held[i]); /* which may move another one here */
+        else
+            i++;
+    }
+}
+
 #else
 /* A translation unit must not be empty. */
 typedef int soft_stale_is_in_tlb_c;

@@ -159,6 +159,13 @@ void soft_tlb_flush_space(struct soft_cpu *cpu, struct quire_space *space)
         identifier_new(cpu, identifier_of(cpu, space), space);
 }
 
+void soft_tlb_flush_all(struct soft_cpu *cpu)
+{
+    for (uint32_t i = 0; i < SOFT_SPACES; i++)
+        if (cpu->identifiers[i].space)
+            soft_tlb_flush_space(cpu, cpu->identifiers[i].space);
+}
+
 void soft_tlb_switch(struct soft_cpu *cpu, struct quire_space *space)
 {
     uint32_t i = space ? identifier_of(cpu, space) : 0;

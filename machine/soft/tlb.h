@@ -83,6 +83,7 @@ void soft_tlb_flush_page(struct soft_cpu *cpu, struct quire_space *space, vaddr_
 void soft_tlb_flush_range(struct soft_cpu *cpu, struct quire_space *space, vaddr_t low,
                           vaddr_t high);
 void soft_tlb_flush_space(struct soft_cpu *cpu, struct quire_space *space);
+void soft_tlb_flush_all(struct soft_cpu *cpu);
 /* The CPU is about to run another space, or none. */
 void soft_tlb_switch(struct soft_cpu *cpu, struct quire_space *space);
 /* Any thread: false if the TLB can hold nothing of `space` (see cpu.c on who begins to run it). */

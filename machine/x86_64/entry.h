@@ -31,6 +31,7 @@ typedef uint64_t entry_t;
 /* Not bit 6 with W clear: that would be a shadow stack page where CET is on (SDM volume 3, 4.6). */
 #define ENTRY_FOLDED_SHIFT 58
 #define ENTRY_FOLDED (UINT64_C(1) << ENTRY_FOLDED_SHIFT)
+#define ENTRY_AGE_SHIFT 55 /* three bits */
 #define ENTRY_PAYLOAD_SHIFT 12
 #define ENTRY_PAYLOAD_MASK (((UINT64_C(1) << 40) - 1) << ENTRY_PAYLOAD_SHIFT)
 

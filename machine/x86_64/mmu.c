@@ -121,6 +121,13 @@ void mmu_flush_space(void *machine, struct quire_space *space, pfn_t root)
         forget_all(cpu, cr3_of(root));
 }
 
+void mmu_flush_all(void *machine)
+{
+    struct mmu_cpu *cpu = ((struct mmu *)machine)->cpus;
+
+    forget_all(cpu, cpu->cr3);
+}
+
 #else
 
 /* ---- several CPUs ---------------------------------------------------------------------------- */
@@ -158,10 +165,10 @@ void mmu_activate(void *machine, struct quire_space *space, pfn_t root)
 /* On the CPU that runs here.  Nothing, if it does not run the space any more. */
 static void forget(struct mmu_cpu *cpu, const struct mmu_request *request)
 {
-    if (cpu->running != request->space)
+    if (request->space && cpu->running != request->space)
         return;
     if (request->low == request->high)
-        forget_all(cpu, request->cr3);
+        forget_all(cpu, request->space ? request->cr3 : cpu->cr3);
     else
         forget_range(cpu, request->low, request->high);
 }
@@ -196,7 +203,7 @@ static uint64_t holders(const struct mmu *m, const struct quire_space *space, ui
     uint64_t found = 0;
 
     for (uint32_t i = 0; i < MMU_CPUS; i++) {
-        if (i != me && (__atomic_load_n(&m->cpus[i].next, __ATOMIC_ACQUIRE) == space ||
+        if (i != me && (!space || __atomic_load_n(&m->cpus[i].next, __ATOMIC_ACQUIRE) == space ||
                         __atomic_load_n(&m->cpus[i].running, __ATOMIC_ACQUIRE) == space))
             found |= UINT64_C(1) << i;
     }
@@ -250,5 +257,7 @@ void mmu_flush_space(void *machine, struct quire_space *space, pfn_t root)
 {
     flush(machine, &(struct mmu_request){.space = space, .cr3 = cr3_of(root)});
 }
+
+void mmu_flush_all(void *machine) { flush(machine, &(struct mmu_request){.space = NULL}); }
 
 #endif

@@ -19,8 +19,8 @@
 
 /* What one CPU asks of others, and of itself: [low, high), or all. */
 struct mmu_request {
-    struct quire_space *space;
-    vaddr_t low, high; /* low == high: all of the space, which goes on with cr3 */
+    struct quire_space *space; /* null: of every one */
+    vaddr_t low, high;         /* low == high: all of the space, which goes on with cr3 */
     uint64_t cr3;
 };
 

@@ -4,10 +4,10 @@
  *
  * core/hook.h has a number of deliberate bugs ("canaries").  For each, every kind of test is run
  * with that bug compiled in and switched on, each in a process of its own: the exhaustive search
- * (narrow, then wide), the model, and the failure loops, all cut down to about a second.  A
- * finding, a panic, a crash or an endless loop counts as found.  The table says who found what,
- * and the shortest evidence; a canary that nobody finds fails this test.  The same runs without a
- * bug must find nothing.
+ * (narrow, then wide, then over sections), the model, and the failure loops, all cut down to about
+ * a second.  A finding, a panic, a crash or an endless loop counts as found.  The table says who
+ * found what, and the shortest evidence; a canary that nobody finds fails this test.  The same runs
+ * without a bug must find nothing.
  */
 #define _GNU_SOURCE
 #include "hook.h"
@@ -93,6 +93,13 @@ static void by_search(char *text, size_t size)
     if (!r.failed) {
         o.wide = true;
         o.max_depth = 4;
+        search_run(&o, &r);
+    }
+    for (unsigned kind = SEARCH_MEMORY; !r.failed && kind <= SEARCH_FILE; kind++) {
+        o = (struct search_options){.seconds = 1e9,
+                                    .max_depth = 4,
+                                    .max_states = 200000,
+                                    .sections = (enum search_sections)kind};
         search_run(&o, &r);
     }
     if (r.failed)

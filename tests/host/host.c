@@ -161,8 +161,9 @@ __attribute__((weak)) void qi_test_store(void *address, uint64_t value, unsigned
         __atomic_store_n((uint32_t *)address, (uint32_t)value, __ATOMIC_RELEASE);
 }
 
-__attribute__((weak)) void qi_test_touch(const void *address)
+__attribute__((weak)) void qi_test_touch(const void *address, unsigned size)
 {
+    (void)size;
     if (test_touch)
         test_touch(address, true);
 }
@@ -228,6 +229,8 @@ static struct layout world_layout(const struct test_options *o, struct quire_con
         .max_sections = o->max_sections,
         .max_transfers = o->max_transfers,
         .fault_around = o->fault_around,
+        .max_slots = o->max_slots,
+        .keep_free = o->keep_free,
         .commit_limit = o->commit_limit,
         .stack_gap = o->stack_gap,
         .low = o->low,

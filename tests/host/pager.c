@@ -30,7 +30,7 @@ static void transfer(struct test_file *file, struct quire_io *io)
 {
     bool ok = !(io->write ? file->fail_writes : file->fail_reads) &&
               !(file->fails && file->fails(file, io));
-    uint64_t size = quire_section_size(io->section);
+    uint64_t size = io->section ? quire_section_size(io->section) : file->capacity;
 
     for (uint32_t i = 0; ok && i < io->pages; i++) {
         size_t at = (size_t)io->offset + i * QUIRE_PAGE_SIZE;
@@ -75,16 +75,27 @@ void test_file_init(struct test_file *file, struct test_world *world, uint8_t *b
     *file = (struct test_file){.world = world, .bytes = bytes, .capacity = capacity};
 }
 
+const struct quire_pager test_file_pager = {.start = file_start, .gone = file_gone, .stable = true};
+
+struct quire_pagefile *test_file_page_to(struct test_file *file, uint32_t flags)
+{
+    struct quire_pagefile *out;
+
+    if (quire_pagefile_add(file->world->q, &test_file_pager, file, file->capacity, 0, flags,
+                           &out) != QUIRE_OK)
+        abort();
+    return out;
+}
+
 enum quire_status test_file_open(struct test_file *file, uint64_t size, struct quire_section **out)
 {
-    static const struct quire_pager stable = {file_start, file_gone, true};
-    static const struct quire_pager unstable = {file_start, file_gone, false};
-    static const struct quire_pager memory = {NULL, file_gone, false};
+    static const struct quire_pager unstable = {.start = file_start, .gone = file_gone};
+    static const struct quire_pager memory = {.gone = file_gone};
 
     return quire_section_create(file->world->q, size,
                                 !file->bytes     ? &memory
                                 : file->unstable ? &unstable
-                                                 : &stable,
+                                                 : &test_file_pager,
                                 file, out);
 }
 

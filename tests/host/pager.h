@@ -33,9 +33,13 @@ struct test_file {
  * works. */
 void test_file_init(struct test_file *file, struct test_world *world, uint8_t *bytes,
                     size_t capacity);
+/* Of a file that works as a device; its cookie is the file. */
+extern const struct quire_pager test_file_pager;
 /* A section of `size` bytes over it. */
 QUIRE_WARN_UNUSED enum quire_status test_file_open(struct test_file *file, uint64_t size,
                                                    struct quire_section **out);
+/* Page to it.  In a test that needs nothing else this can not fail. */
+struct quire_pagefile *test_file_page_to(struct test_file *file, uint32_t flags);
 /* End the transfer that is `index`-th among those that wait. */
 void test_file_end(struct test_file *file, unsigned index);
 

@@ -47,6 +47,7 @@ struct test_options {
     uint32_t max_pins;                    /* [0] */
     uint32_t max_sections;                /* [0] */
     uint32_t max_transfers, fault_around; /* as in struct quire_config */
+    uint32_t max_slots, keep_free;        /* the same [0] */
     uint64_t commit_limit;                /* pages [0: no limit] */
     uint64_t stack_gap;                   /* bytes [0] */
     uint32_t cpus;                        /* virtual CPUs, at most TEST_CPUS [1] */

@@ -23,15 +23,16 @@
  * A copy of several pages may be refused in the middle: it is then continued from there, and the
  * state before it is not compared.  A site that no scenario passes fails the test.
  *
- * In scenarios with a section the forms are not compared either, nor the frames that are free: a
- * refused access may have brought pages, and a failure once may be made good by them.  Bytes and
- * audits are as everywhere.
+ * In scenarios with a section or a page file the forms are not compared either, nor the frames that
+ * are free: a refused access may have brought pages, and a failure once may be made good by them.
+ * Bytes and audits are as everywhere.
  */
 #define _GNU_SOURCE
 #include "inject.h"
 
 #include "canon.h"
 #include "pager.h"
+#include "space.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -39,7 +40,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STEPS_MADE = 28, TEXT_MAX = 1024 }; /* of a scenario made at random */
+/* Of a scenario made at random; and of any. */
+enum { STEPS_MADE = 28, TEXT_MAX = 1024, STEPS_MAX = 256 };
 enum {
     SPACES = 6,
     PAGES = 64,
@@ -104,6 +106,11 @@ static const char *const scenarios[] = {
     "C; w C 21; w C 3; q 0 8; r A 0; w B 2; z 2; w A 1; z 7; i; w A 6; v B 2 2 40; w B 40; n B 20 "
     "4; "
     "w B 20; k A 0 2; j A 0 2; r A 0; P A 2 1; f A D; Q; E; d A; w D 6; d B; r C 2; d D",
+    "D; c A; m A 0 64 3; w A 0; w A 1; w A 5; w A 17; O A 0 20; r A 1; w A 0; f A B; O A 0 8; w B "
+    "5; "
+    "r A 5; O B 0 8; u A 0 2; w B 1; f B C; O C 0 64; w C 17; d A; O B 0 64; r B 0; p B 4 2 1; r B "
+    "5; "
+    "P B 17 1; O B 0 64; Q; v C 0 4 40; w C 41; d B; O C 0 64; r C 40",
 };
 #define SCENARIOS ((unsigned)(sizeof scenarios / sizeof scenarios[0]))
 
@@ -116,6 +123,8 @@ static struct inject {
     struct inject_result *result;
     const char *scenario, *how;
     uint64_t n; /* which passage, or how many frames */
+    uint64_t fail_at;
+    uint64_t passed_by[STEPS_MAX]; /* passages up to the end of each step, undisturbed */
     struct test_world world;
     struct quire_space *space[SPACES];
     unsigned char bytes[SPACES][PAGES][QUIRE_PAGE_SIZE]; /* of the undisturbed run, at the end */
@@ -128,10 +137,10 @@ static struct inject {
     struct quire_pin pin[PINS];
     struct quire_run run[PINS][RUNS];
     unsigned pinned, unpinned;
-    struct test_file file;
+    struct test_file file, swap;
     struct quire_section *section;
-    bool sections; /* the scenario has one */
-    unsigned char disk[SECTION_SIZE];
+    bool brings; /* a refused access may have brought pages: of a section, or from a page file */
+    unsigned char disk[SECTION_SIZE], slots[PAGES << QUIRE_PAGE_SHIFT];
     jmp_buf out;
 } J;
 
@@ -432,6 +441,27 @@ static enum quire_status do_view(const struct step *s)
                           J.section, 0);
 }
 
+static enum quire_status do_page(const struct step *s)
+{
+    vaddr_t at = address_of(s->a);
+    enum quire_status status;
+    struct qi_cpu *cpu;
+
+    if (s->kind == 'D') {
+        test_file_init(&J.swap, &J.world, J.slots, sizeof J.slots);
+        test_file_page_to(&J.swap, QUIRE_PAGEFILE_CHECKSUM);
+        return QUIRE_OK;
+    }
+    status =
+        quire_advise_pages(J.space[s->space], at, address_of(s->a + s->b) - at, QUIRE_PAGES_OUT);
+    while (qi_page_out(J.world.q))
+        ;
+    cpu = qi_enter(J.world.q);
+    qi_paged_steal(cpu, UINT32_MAX);
+    qi_leave(cpu);
+    return status;
+}
+
 static enum quire_status step_do(const struct step *s)
 {
     vaddr_t at = address_of(s->a);
@@ -466,6 +496,8 @@ static enum quire_status step_do(const struct step *s)
     case 'e':
     case 'E': return do_section(s);
     case 'V': return do_view(s);
+    case 'D':
+    case 'O': return do_page(s);
     default: fail("no step is called %c", s->kind);
     }
 }
@@ -478,12 +510,11 @@ static void audit(void)
         fail("audit: %s", J.world.report);
 }
 
-static uint64_t frames_free(void)
+/* Within a call too. */
+static uint32_t frames_free(void)
 {
-    struct quire_stats stats;
-
-    quire_stats(J.world.q, &stats);
-    return stats.frames_free;
+    return qi_frames_in_state(J.world.q, QI_FRAME_FREE) +
+           qi_frames_in_state(J.world.q, QI_FRAME_ZEROED);
 }
 
 static const unsigned char *page_bytes(unsigned s, unsigned page)
@@ -494,7 +525,7 @@ static const unsigned char *page_bytes(unsigned s, unsigned page)
 
     if (!J.space[s])
         return zeros;
-    if (J.sections) /* a view shows more than its tables hold */
+    if (J.brings) /* a view shows more than its tables hold */
         return quire_access(J.space[s], address_of(page), shown, sizeof shown,
                             QUIRE_READ | QUIRE_FORCE, NULL) == QUIRE_OK
                    ? shown
@@ -523,7 +554,7 @@ static void compare_end(bool first)
         quire_frame_give(J.world.q, J.taken[--J.taken_count]);
     if (J.section)
         (void)do_section(&(struct step){.kind = 'E'});
-    if (J.sections && J.file.gone != 1)
+    if (J.scenario[0] == 'S' && J.file.gone != 1)
         fail("the section has gone %u times", J.file.gone);
     audit();
     /* The zero page is the one frame that stays. */
@@ -557,20 +588,15 @@ static void reserve_check(const struct step *s)
     J.world.q->frames.reserve = J.world.options.reserve;
 }
 
-/* The same, looked at within a call. */
-static uint32_t frames_now(void)
-{
-    return qi_frames_in_state(J.world.q, QI_FRAME_FREE) +
-           qi_frames_in_state(J.world.q, QI_FRAME_ZEROED);
-}
-
-/* The fewest frames that were free at any time within a step: seen at each access to shared state.
+/*
+ * The fewest frames that were free at any time within a step that is tried again: seen at each
+ * access to shared state.
  */
 static void least_free_look(const void *address, bool write)
 {
     (void)address;
     (void)write;
-    uint32_t free = frames_now();
+    uint32_t free = frames_free();
 
     if (free < J.least_free)
         J.least_free = free;
@@ -594,15 +620,25 @@ static void need_check(const struct step *s, uint64_t had, uint32_t used)
         fail("refused with %llu frames free, and it takes %u", (unsigned long long)had, used);
 }
 
+/* Does it come before the passage that fails?  Then it is what it was in the undisturbed run, after
+ * which everything was looked at. */
+static bool is_same_again(void) { return J.fail_at > 0 && J.passed_by[J.step] < J.fail_at; }
+
 /* A step, and where it is refused, that nothing has changed, and that it can be done after that. */
 static void step_run(const struct step *s)
 {
+    if (is_same_again()) {
+        if (step_do(s) != QUIRE_OK)
+            fail("it was refused before the failure");
+        return;
+    }
     static struct canon before, after;
     uint64_t free_before = frames_free();
     enum quire_status status;
-    bool copy = s->kind == 'W' || s->kind == 'R' || J.sections;
+    bool copy = s->kind == 'W' || s->kind == 'R' || J.brings;
 
-    canon_write(&before, J.world.q, J.space, SPACES, CANON_EXACT_VALUES | CANON_NO_HARDWARE);
+    if (!copy)
+        canon_write(&before, J.world.q, J.space, SPACES, CANON_EXACT_VALUES | CANON_NO_HARDWARE);
     status = step_do(s);
     audit();
     if (status == QUIRE_OK) {
@@ -615,7 +651,8 @@ static void step_run(const struct step *s)
     J.result->failures++;
     if (status == QUIRE_TOO_MANY_SPACES ? test_failure.failed == 0 : status != QUIRE_NO_MEMORY)
         fail("%s", quire_status_name(status));
-    canon_write(&after, J.world.q, J.space, SPACES, CANON_EXACT_VALUES | CANON_NO_HARDWARE);
+    if (!copy)
+        canon_write(&after, J.world.q, J.space, SPACES, CANON_EXACT_VALUES | CANON_NO_HARDWARE);
     if (!copy && (before.size != after.size || memcmp(before.bytes, after.bytes, before.size) != 0))
         fail("it was refused, and the state is another");
     if (!copy && frames_free() != free_before)
@@ -627,10 +664,12 @@ static void step_run(const struct step *s)
         reserve_check(s);
         more_frames();
     }
-    uint32_t free_again = J.least_free = frames_now();
+    uint32_t free_again = J.least_free = frames_free();
+    test_touch = least_free_look;
     status = step_do(s);
+    test_touch = NULL;
     least_free_look(NULL, false);
-    if (tight && is_access(s) && !J.sections)
+    if (tight && is_access(s) && !J.brings)
         need_check(s, free_before, free_again - J.least_free);
     if (status != QUIRE_OK)
         fail("%s when tried again with memory", quire_status_name(status));
@@ -652,18 +691,26 @@ static void run(uint32_t frames, uint32_t reserve, uint64_t fail_at, bool from_t
                                                        .callers = 1,
                                                        .held = 64,
                                                        .reserve = reserve,
+                                                       .max_slots = PAGES,
+                                                       .keep_free = 1,
                                                        .no_frames = true});
     J.world.quiet = true;
     memset(J.space, 0, sizeof J.space);
     J.section = NULL;
-    J.sections = J.scenario[0] == 'S';
+    J.brings = J.scenario[0] == 'S' || J.scenario[0] == 'D';
     J.taken_count = J.step = J.refusals = J.done_pages = J.pinned = J.unpinned = 0;
     J.frames_added = frames;
     if (quire_add_frames(J.world.q, J.world.config.first_frame, frames) != QUIRE_OK)
         fail("frames can not be added");
+    J.fail_at = fail_at;
     test_failure_set(fail_at, from_then_on, 0);
-    for (; step_read(&text, &s); J.step++)
+    for (; step_read(&text, &s); J.step++) {
+        if (J.step == STEPS_MAX)
+            fail("too many steps");
         step_run(&s);
+        if (J.n == 0)
+            J.passed_by[J.step] = test_failure.passed;
+    }
     J.result->runs++;
 }
 
@@ -700,7 +747,7 @@ static void scenario_run(void)
     for (J.n = 1; J.n <= passages; J.n++) {
         J.how = "failure once at passage";
         run_again(FRAMES, 0, J.n, false);
-        if (J.refusals == 0 && !J.sections)
+        if (J.refusals == 0 && !J.brings)
             fail("nothing was refused");
         J.how = "failure from passage";
         run_again(FRAMES, 0, J.n, true);
@@ -723,8 +770,9 @@ static void on_signal(int number)
 void inject_run(const struct inject_options *options, struct inject_result *result)
 {
     static char text[TEXT_MAX];
-    static const char *const names[QI_SITE_COUNT] = {
-        "FAULT", "SPACE_ROOT", "SPACE_RECORD", "NODE", "RANGE", "TAKE", "FORK", "SECTION"};
+    static const char *const names[QI_SITE_COUNT] = {"FAULT", "SPACE_ROOT", "SPACE_RECORD",
+                                                     "NODE",  "RANGE",      "TAKE",
+                                                     "FORK",  "SECTION",    "PAGE_IN"};
     jmp_buf panic;
 
     J = (struct inject){.result = result};
@@ -738,7 +786,6 @@ void inject_run(const struct inject_options *options, struct inject_result *resu
         if (setjmp(panic) != 0)
             fail("panic: %s", test_panic_text);
         test_panic_catch = &panic;
-        test_touch = least_free_look;
         for (unsigned i = 0; i < SCENARIOS + options->random && !options->scenario; i++) {
             J.scenario = i < SCENARIOS ? scenarios[i] : text;
             if (i >= SCENARIOS)

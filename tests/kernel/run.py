@@ -12,29 +12,40 @@ BUILD holds kernel.elf, debian.cpio and user/usertests, user/twins.  Suites, eac
                tests/kernel/ladder/list.txt names them and their commands.  Linux's output stands
                beside each; a rung is passed when ours is the same and the status 0
     programs   more of the same, in tests/kernel/programs
+    swap       programs of tests/kernel/swap and of the ladder that want several times the memory
+               that there is; the rest goes to a page file.  For each: pages out and in
+    swap_errors  the same, with a page file of which one write in a hundred fails
+    swap_nbd   the same, with a page file on a server (nbdkit) that is killed and comes back
     usertests  kernel/user/usertests.c, the whole table
     pressure   its tests of running out, on a machine with little memory
     demo       the demonstration that `make run` shows
+    disks      a section over a disk, in memory and out; with reads and writes that QEMU fails
     console    an interactive shell: line editing, erase, end of file, Ctrl-C, Ctrl-Z, exit
 
-"ladder:NAME,NAME" runs these rungs alone.  A boot is bounded by time.  The kernel's console carries
-the results: each script's output stands between two marker lines, and its end tells the status.
+"ladder:NAME,NAME" (or programs, swap) runs these rungs alone.  A boot is bounded by time.  The
+kernel's console carries the results: each script's output stands between two marker lines, and its
+end tells the status.
 The last line is "N passed, N failed".
 """
 import os
 import re
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 EXIT_OK = 85  # isa-debug-exit makes 2n + 1 of the kernel's 42
 BOOT_SECONDS = {"scripts": 240, "ladder": 280, "programs": 280, "usertests": 240, "pressure": 120,
-                "demo": 60, "console": 60}
-MEMORY = {"pressure": "48M", "ladder": "1536M", "programs": "1536M"}  # and 256M for the others
+                "demo": 60, "console": 60, "disks": 60, "swap": 500, "swap_errors": 500,
+                "swap_nbd": 500}
+MEMORY = {"pressure": "48M", "ladder": "512M", "programs": "512M", "swap": "32M",
+          "swap_errors": "32M", "swap_nbd": "32M"}  # and 256M for the others
 # Suites whose scripts race a `sleep` against other work.
 COUNTED = {"ladder", "programs"}
 # Rungs that need what is not there yet: threads, sockets.
@@ -64,16 +75,19 @@ LIST_DRIVER = """#!/bin/bash
 set -f
 cd /tests
 while IFS=$'\\t ' read -r name command; do
+    before=$(grep pswp /proc/vmstat)
     echo "%s begin $name"
     $command </dev/null >/tmp/out 2>/tmp/errors
     status=$?
     cat /tmp/out
     echo "%s end $name $status"
     cat /tmp/errors
+    echo "%s paging $name" $before $(grep pswp /proc/vmstat)
     grep -q '^audit: 0 findings' /proc/quire/audit || echo "%s audit $name"
 done <list
 awk '$4 > 0' /proc/quire/syscalls
-""" % (MARK, MARK, MARK)
+cat /proc/vmstat
+""" % (MARK, MARK, MARK, MARK)
 
 
 def busybox():
@@ -98,7 +112,13 @@ class Results:
         sys.stdout.flush()
 
 
-def command_line(build, suite, initrd, words):
+def disk(name, path):
+    """QEMU's options for a disk of this content, which can only be read."""
+    return ["-drive", f"if=none,id={name},file={path},format=raw,readonly=on",
+            "-device", f"virtio-blk-pci,drive={name}"]
+
+
+def command_line(build, suite, archive, words, more=()):
     """A machine whose time is what it has executed does not notice how busy this one is."""
     count = ["-icount", "shift=0,sleep=off", "-rtc", "clock=vm"]
     return ["qemu-system-x86_64"] + (count if suite in COUNTED else []) + [
@@ -106,13 +126,15 @@ def command_line(build, suite, initrd, words):
         "-m", MEMORY.get(suite, "256M"), "-smp", "1", "-nodefaults", "-no-user-config",
         "-display", "none", "-serial", "stdio", "-no-reboot",
         "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
-        "-kernel", os.path.join(build, "kernel.elf"), "-initrd", initrd, "-append", words]
+        "-kernel", os.path.join(build, "kernel.elf"), *disk("root", archive), *more,
+        "-append", words]
 
 
-def boot(build, suite, initrd, words):
+def boot(build, suite, archive, words, more=()):
     """Boot once; the console's text, QEMU's status (None: out of time)."""
-    process = subprocess.Popen(command_line(build, suite, initrd, words), stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(command_line(build, suite, archive, words, more),
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT)
     try:
         output, _ = process.communicate(timeout=BOOT_SECONDS[suite])
         status = process.returncode
@@ -124,7 +146,7 @@ def boot(build, suite, initrd, words):
 
 
 def image(build, path, extra, options=()):
-    """Build the initrd for a suite, with `extra` files as mkinitrd.sh names them."""
+    """Build the archive for a suite, with `extra` files as mkinitrd.sh names them."""
     users = [os.path.join(build, "user", name) for name in ("usertests", "twins")]
     subprocess.run(["sh", os.path.join(ROOT, "kernel", "mkinitrd.sh"), *options, path]
                    + users + extra, check=True)
@@ -175,9 +197,9 @@ def suite_scripts(build, work, results):
     with open(driver, "w") as out:
         out.write(DRIVER)
     os.chmod(driver, 0o755)
-    initrd = os.path.join(work, "initrd")
-    image(build, initrd, extra + [driver])
-    console, status = boot(build, "scripts", initrd, "run=scripts")
+    archive = os.path.join(work, "archive")
+    image(build, archive, extra + [driver])
+    console, status = boot(build, "scripts", archive, "run=scripts")
     judge(build, "scripts", expected, console, status, results)
 
 
@@ -201,34 +223,41 @@ def judge(build, suite, expected, console, status, results):
         keep(build, suite, console)
 
 
-def suite_list(build, work, results, suite, only):
+def suite_list(build, work, results, suite, only, more=()):
     """The commands of a folder's list.txt, on the root file system of Debian's packages."""
-    folder = os.path.join(HERE, suite)
+    folder = os.path.join(HERE, suite.partition("_")[0])
     expected = {}
     lines = []
+    borrowed = []  # files of the ladder's
     with open(os.path.join(folder, "list.txt"), encoding="ascii") as listed:
         for line in listed:
             name = line.split()[0]
             if name in LATER or (only and name not in only):
                 continue
             lines.append(line)
-            with open(os.path.join(folder, name + ".out"), "rb") as wanted:
+            output = os.path.join(folder, name + ".out")
+            if not os.path.exists(output):
+                output = os.path.join(HERE, "ladder", name + ".out")
+                borrowed.append(os.path.join(HERE, "ladder", line.split()[-1]))
+            with open(output, "rb") as wanted:
                 expected[name] = (wanted.read(), 0)
     files = {"list": "".join(lines), suite: LIST_DRIVER}
     for name, text in files.items():
         with open(os.path.join(work, name), "w", encoding="ascii") as out:
             out.write(text)
     os.chmod(os.path.join(work, suite), 0o755)
-    extra = [f"{os.path.join(folder, file)}:/tests/{file}" for file in sorted(os.listdir(folder))]
+    own = [os.path.join(folder, file) for file in sorted(os.listdir(folder))]
+    extra = [f"{file}:/tests/{os.path.basename(file)}" for file in own + borrowed]
     over = os.path.join(work, "over")
     image(build, over, extra + [f"{work}/list:/tests/list", f"{work}/{suite}"], ["-o"])
-    initrd = os.path.join(work, "initrd-" + suite)
-    with open(initrd, "wb") as out:
+    archive = os.path.join(work, "archive-" + suite)
+    with open(archive, "wb") as out:
         for part in (os.path.join(build, "debian.cpio"), over):
-            with open(part, "rb") as archive:
-                shutil.copyfileobj(archive, out)
-    console, status = boot(build, suite, initrd, f"run={suite}")
+            with open(part, "rb") as source:
+                shutil.copyfileobj(source, out)
+    console, status = boot(build, suite, archive, f"run={suite}", more)
     judge(build, suite, expected, console, status, results)
+    return console
 
 
 def keep(build, suite, console):
@@ -238,10 +267,101 @@ def keep(build, suite, console):
     print(f"(the console is in {path})")
 
 
+PAGE_FILE = 512 << 20
+
+
+def server_start(work, options):
+    """An nbdkit that serves a page file on a free port of the loopback; the process and the port.
+
+    With a port it starts again there: what it has served is in a file and outlives it."""
+    path = os.path.join(work, "pagefile")
+    if not os.path.exists(path):
+        with open(path, "wb") as out:
+            out.truncate(PAGE_FILE)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", options.get("port", 0)))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(["nbdkit", "-f", "-i", "127.0.0.1", "-p", str(port),
+                                *options.get("filter", []), "file", path,
+                                *options.get("parameters", [])])
+    return process, port
+
+
+def page_file(port):
+    """QEMU's options for a disk on that server, whose errors the kernel sees."""
+    return ["-drive", "if=none,id=pages,driver=raw,file.driver=nbd,file.server.type=inet,"
+            f"file.server.host=127.0.0.1,file.server.port={port},file.reconnect-delay=120",
+            "-device", "virtio-blk-pci,drive=pages,rerror=report,werror=report"]
+
+
+class Trouble(threading.Thread):
+    """Kills the server every few seconds, and starts it again a second later."""
+
+    def __init__(self, work, process, port):
+        super().__init__()
+        self.work, self.process, self.port = work, process, port
+        self.killed = 0
+        self.enough = threading.Event()
+
+    def run(self):
+        while not self.enough.wait(5):
+            self.process.kill()
+            self.process.wait()
+            self.killed += 1
+            self.enough.wait(1)
+            self.process, _ = server_start(self.work, {"port": self.port})
+
+    def end(self):
+        self.enough.set()
+        self.join()
+        self.process.kill()
+        self.process.wait()
+
+
+def suite_swap(build, work, results, suite, only):
+    options = {}
+    if suite == "swap_errors":
+        options = {"filter": ["--filter=error"], "parameters": ["error-pwrite-rate=1%"]}
+    process, port = server_start(work, options)
+    trouble = Trouble(work, process, port)
+    if suite == "swap_nbd":
+        trouble.start()
+    before = results.failed
+    try:
+        console = suite_list(build, work, results, suite, only, page_file(port))
+    finally:
+        if suite == "swap_nbd":
+            trouble.end()
+            print(f"  the server was killed {trouble.killed} times")
+        else:
+            process.kill()
+            process.wait()
+    paging = re.findall(rb"^%s paging (\S+) pswpin (\d+) pswpout (\d+) (?:pswp\S+ \d+ )*"
+                        rb"pswpin (\d+) pswpout (\d+)" % MARK.encode(), console, re.M)
+    for name, was_in, was_out, now_in, now_out in paging:
+        print(f"  {name.decode():14} {int(now_out) - int(was_out):7} pages out "
+              f"{int(now_in) - int(was_in):7} in")
+    errors = re.search(rb"^pswpin_errors (\d+)\npswpout_errors (\d+)$", console, re.M)
+    problem = None
+    if b"out of memory" in console:
+        problem = "a program was killed while there was room in the page file"
+    elif errors is None:
+        problem = "the machine's counts are not there"
+    elif suite == "swap_errors" and int(errors.group(2)) == 0:
+        problem = "no write failed"
+    elif suite != "swap_errors" and (int(errors.group(1)) or int(errors.group(2))):
+        problem = "transfers failed that nobody made fail"
+    if errors:
+        print(f"  transfers that failed: {int(errors.group(1))} in, {int(errors.group(2))} out")
+    results.say(f"{suite}/paging", problem)
+    if results.failed > before:
+        keep(build, suite, console)
+
+
 def suite_usertests(build, work, results, suite, words):
-    initrd = os.path.join(work, "initrd-" + suite)
-    image(build, initrd, [])
-    console, status = boot(build, suite, initrd, words)
+    archive = os.path.join(work, "archive-" + suite)
+    image(build, archive, [])
+    console, status = boot(build, suite, archive, words)
     text = console.decode(errors="replace")
     before = results.failed
     for name, verdict in re.findall(r"^test (\S+): (OK|FAILED.*)", text, re.M):
@@ -263,9 +383,9 @@ def suite_usertests(build, work, results, suite, words):
 
 
 def suite_demo(build, work, results):
-    initrd = os.path.join(work, "initrd-demo")
-    image(build, initrd, [])
-    console, status = boot(build, "demo", initrd, "demo")
+    archive = os.path.join(work, "archive-demo")
+    image(build, archive, [])
+    console, status = boot(build, "demo", archive, "demo")
     problem = None
     if status != EXIT_OK:
         problem = f"QEMU's status was {status}"
@@ -334,9 +454,9 @@ class Dialogue:
 
 
 def suite_console(build, work, results):
-    initrd = os.path.join(work, "initrd-console")
-    image(build, initrd, [])
-    console = Dialogue(command_line(build, "console", initrd, "shell"), BOOT_SECONDS["console"])
+    archive = os.path.join(work, "archive-console")
+    image(build, archive, [])
+    console = Dialogue(command_line(build, "console", archive, "shell"), BOOT_SECONDS["console"])
     problem = None if console.until(PROMPT) is not None else "there was no prompt"
     for keys, wanted in DIALOGUE:
         if problem:
@@ -359,6 +479,54 @@ def suite_console(build, work, results):
         keep(build, "console", console.all)
 
 
+# What is done to the disk, and how many writes and reads of it must fail: one of each transfer.
+INJECTED = {
+    "sound": ([], 0, 0),
+    "one_write_fails": (["event=none,iotype=write,errno=5,once=on,sector=2048"], 1, 0),
+    "one_read_fails": (["event=none,iotype=read,errno=5,once=on,sector=2048"], 0, 1),
+    "each_fails": (["event=none,iotype=write,errno=5,once=on,sector=80",
+                    "event=none,iotype=read,errno=28,once=on,sector=7000"], 1, 1),
+}
+DISK_BYTES = (4 << 20) + 1536
+
+
+def faulty(name, path, errors):
+    """QEMU's options for a disk that can be written, and fails: blkdebug's inject-error."""
+    rules = [f",file.inject-error.{i}.{word}" for i, rule in enumerate(errors)
+             for word in rule.split(",")]
+    return ["-drive", f"if=none,id={name},driver=raw,file.driver=blkdebug,file.image.driver=file,"
+            f"file.image.filename={path}" + "".join(rules),
+            "-device", f"virtio-blk-pci,drive={name},rerror=report,werror=report,"
+            "request-merging=off"]
+
+
+def disk_is_right(path):
+    """Words that tell their place, as tests/kernel/disks.c writes them."""
+    with open(path, "rb") as image:
+        content = image.read()
+    words = [(i + 1) * 0x9e3779b97f4a7c15 % 2**64 for i in range(DISK_BYTES // 8)]
+    return content == struct.pack(f"<{len(words)}Q", *words)
+
+
+def suite_disks(build, work, results):
+    fixed, path = os.path.join(work, "fixed"), os.path.join(work, "disk")
+    with open(fixed, "wb") as out:
+        out.truncate(65536)
+    for name, (errors, writes, reads) in INJECTED.items():
+        with open(path, "wb") as out:
+            out.truncate(DISK_BYTES)
+        console, status = boot(build, "disks", fixed, "disks", faulty("disk", path, errors))
+        said = f"0 bytes wrong, {writes} writes and {reads} reads failed"
+        problem = None
+        if status != EXIT_OK or said.encode() not in console:
+            problem = f"QEMU's status was {status}, it did not say '{said}'"
+        elif not disk_is_right(path):
+            problem = "the disk's content is not what was written"
+        results.say(f"disks/{name}", problem)
+        if problem:
+            keep(build, "disks", console)
+
+
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
@@ -367,12 +535,15 @@ def main():
     work = tempfile.mkdtemp()
     try:
         for suite in sys.argv[2:] or ["scripts", "ladder", "programs", "usertests", "pressure",
-                                      "demo", "console"]:
+                                      "demo", "disks", "console", "swap", "swap_errors",
+                                      "swap_nbd"]:
             suite, _, only = suite.partition(":")
             if suite == "scripts":
                 suite_scripts(build, work, results)
             elif suite in ("ladder", "programs"):
                 suite_list(build, work, results, suite, only.split(",") if only else [])
+            elif suite in ("swap", "swap_errors", "swap_nbd"):
+                suite_swap(build, work, results, suite, only.split(",") if only else [])
             elif suite == "usertests":
                 suite_usertests(build, work, results, suite, "run=usertests")
             elif suite == "pressure":
@@ -380,6 +551,8 @@ def main():
                                 "run=usertests,out_of_memory,full_disk,fork,cow,copyout")
             elif suite == "demo":
                 suite_demo(build, work, results)
+            elif suite == "disks":
+                suite_disks(build, work, results)
             elif suite == "console":
                 suite_console(build, work, results)
             else:

@@ -36,7 +36,7 @@
 
 enum {
     NODES_MAX = 1 << 15,
-    PASS_STATES = 1 << 12,
+    PASS_STATES = 1 << 14,
     PAIR_STATES_MAX = 1 << 20,
     WARM_UPS = 16,
     AHEAD_MAX = 1024, /* steps */
@@ -171,7 +171,7 @@ static void touch_waiting(const struct cpu *cpu, struct notes *notes)
         return;
     if (cpu->state == CPU_WAITS && cpu->key && !cpu->woken) {
         memset(&step_notes, 0, sizeof step_notes);
-        step_note(cpu->key, false);
+        step_note(cpu->key, 4, false);
         *notes = step_notes;
     } else {
         touch_everything(notes);
@@ -548,6 +548,7 @@ bool explore_pairs(struct exploration *e, struct program *failed)
     double begin = seconds_now();
     struct pairs pairs = {.all = (uint64_t)start_count * op_count * op_count * 4,
                           .until = begin + e->seconds};
+    unsigned groups = e->wanted ? PAIRS + 1 : PAIR_GROUPS;
     bool good = true;
     /* Scattered, so that a part of them is a fair one. */
     pairs.stride = pairs.all * 5 / 13 + e->seed;
@@ -559,7 +560,7 @@ bool explore_pairs(struct exploration *e, struct program *failed)
         abort();
     pairs_list(e, &pairs);
     /* What is closed with few states first, for there is most of it. */
-    for (unsigned group = 0; good && group < PAIR_GROUPS; group++)
+    for (unsigned group = 0; good && group < groups; group++)
         for (uint64_t states = PASS_STATES; good && states <= PAIR_STATES_MAX; states *= 8)
             good = pairs_pass(e, failed, &pairs, (enum pair_group)group, states);
     free(pairs.closed);

@@ -47,15 +47,29 @@ static unsigned random_slot(uint64_t *rng, const struct start *start)
  *   a page is read while its sharers become one, who writes it in place
  *   two calls replace the root, or use the new one, while a third still runs the old one
  *   the last two borrowers of a page, and its lender
+ *   a copied leaf leaves pages of a section out, which others may go on seeing
+ *   a section is cut, or emptied, while another call drops a table that uses its pages
  */
 static const char *const aimed[] = {
-    "start=pathfew A:w0 A:w1 A:exitB",     "start=pathown A:w0 A:w1 A:exitB",
-    "start=rootown A:w0 A:w1 A:exitB",     "start=forked A:w0 A:w1 A:exitB",
-    "start=forked A:w1 A:w1 A:exitB,w16",  "start=forked A:w0 A:w0 B:w0,w16",
-    "start=pathown A:r0 A:w0 A:exitB,w16", "start=forked A:R0 A:w0 B:w0",
-    "start=pathown A:R0 A:w0 B:w0",        "start=forked A:w0 A:w1 A:r1",
-    "start=rootown A:w0 A:w4 A:r4",        "start=twice A:w0 B:w0 C:w0",
-    "start=lines A:w0 B:w0 A:exitC",       "start=grandchild A:w0 A:exitB C:w0",
+    "start=pathfew A:w0 A:w1 A:exitB",
+    "start=pathown A:w0 A:w1 A:exitB",
+    "start=rootown A:w0 A:w1 A:exitB",
+    "start=forked A:w0 A:w1 A:exitB",
+    "start=forked A:w1 A:w1 A:exitB,w16",
+    "start=forked A:w0 A:w0 B:w0,w16",
+    "start=pathown A:r0 A:w0 A:exitB,w16",
+    "start=forked A:R0 A:w0 B:w0",
+    "start=pathown A:R0 A:w0 B:w0",
+    "start=forked A:w0 A:w1 A:r1",
+    "start=rootown A:w0 A:w4 A:r4",
+    "start=twice A:w0 B:w0 C:w0",
+    "start=lines A:w0 B:w0 A:exitC",
+    "start=grandchild A:w0 A:exitB C:w0",
+    "start=pathview A:w0 A:r1",
+    "start=pathview A:w0 A:r1,purge",
+    "start=private A:shrink0 A:work",
+    "start=short A:sdiscard0 A:rwl,r4",
+    "start=short A:check A:grow",
 };
 enum { AIMED = sizeof aimed / sizeof aimed[0] };
 

@@ -82,21 +82,30 @@ static bool watches(const struct cpu *cpu, size_t word)
     return cpu->watched[word / 64] >> word % 64 & 1;
 }
 
-static bool same_word(const void *a, const void *b)
+/* Words are of 4 or 8 bytes. */
+static uint64_t word_read(const void *at, unsigned size)
 {
-    return ((uintptr_t)a ^ (uintptr_t)b) < 8 && !(((uintptr_t)a ^ (uintptr_t)b) & ~(uintptr_t)7);
+    return size == 4 ? *(const uint32_t *)at : *(const uint64_t *)at;
+}
+
+static void word_write(void *at, uint64_t value, unsigned size)
+{
+    if (size == 4)
+        *(uint32_t *)at = (uint32_t)value;
+    else
+        *(uint64_t *)at = value;
 }
 
 /* A store of `cpu` can be seen by all. */
-static void stored(struct cpu *cpu, const void *address)
+static void stored(struct cpu *cpu, const void *address, unsigned size)
 {
     struct world *w = sim.world;
     if (sim.tracking)
-        step_note(address, true);
+        step_note(address, size, true);
     for (unsigned i = 0; i < w->cpu_count; i++) {
         struct cpu *other = &w->cpu[i];
         other->tried_again = false;
-        if (other != cpu && (!other->key || same_word(other->key, address)))
+        if (other != cpu && (!other->key || share_within(other->key, address, size)))
             other->woken = true;
     }
     if (!world_in_frames(address))
@@ -110,12 +119,15 @@ static void stored(struct cpu *cpu, const void *address)
 /* The atomic operation that was under way is over. */
 static void settle(struct cpu *cpu)
 {
-    uint64_t *at = cpu->changing;
+    const void *at = cpu->changing;
+    unsigned size = (unsigned)cpu->changing_size;
     if (!at)
         return;
+    uint64_t from = cpu->changing_from;
     cpu->changing = NULL;
-    if (*at != cpu->changing_from)
-        stored(cpu, at);
+    cpu->changing_from = cpu->changing_size = 0;
+    if (word_read(at, size) != from)
+        stored(cpu, at, size);
 }
 
 /*
@@ -167,9 +179,9 @@ static void point_seen(struct cpu *cpu)
     cpu_leave(cpu, CPU_RUNS);
 }
 
-static bool seen_by_others(struct cpu *cpu, const void *address, bool write)
+static bool seen_by_others(struct cpu *cpu, const void *address, unsigned size, bool write)
 {
-    return !sim.tracking || share_access(address, write, cpu_index(cpu));
+    return !sim.tracking || share_access(address, size, write, cpu_index(cpu));
 }
 
 static void point(struct cpu *cpu, const void *address, enum access access, unsigned size)
@@ -177,7 +189,7 @@ static void point(struct cpu *cpu, const void *address, enum access access, unsi
     bool write = access != ACCESS_LOAD;
     if (sim.counter)
         sim.counter(address, access, size);
-    if (seen_by_others(cpu, address, write) && (write || !sim.coarse)) {
+    if (seen_by_others(cpu, address, size, write) && (write || !sim.coarse)) {
         point_seen(cpu);
     } else {
         settle(cpu);
@@ -236,20 +248,6 @@ void machine_describe(void)
 
 /* ---- store buffers ------------------------------------------------------------------------- */
 
-/* Words are of 4 or 8 bytes. */
-static uint64_t word_read(const void *at, unsigned size)
-{
-    return size == 4 ? *(const uint32_t *)at : *(const uint64_t *)at;
-}
-
-static void word_write(void *at, uint64_t value, unsigned size)
-{
-    if (size == 4)
-        *(uint32_t *)at = (uint32_t)value;
-    else
-        *(uint64_t *)at = value;
-}
-
 /* The oldest store is no longer buffered, but in memory. */
 static void made_visible(struct cpu *cpu)
 {
@@ -264,7 +262,7 @@ static void made_visible(struct cpu *cpu)
             step_note_object(OBJECT_ENDS, cpu_index(cpu), true);
     }
     if (!b.local)
-        stored(cpu, b.at);
+        stored(cpu, b.at, b.size);
 }
 
 void machine_drain(struct cpu *cpu)
@@ -344,7 +342,7 @@ uint64_t qi_test_load(const void *address, unsigned size)
     point(cpu, address, ACCESS_LOAD, size);
     uint64_t value = word_read(address, size);
     if (sim.tracking)
-        step_note(address, false);
+        step_note(address, size, false);
     note(cpu, "loads", address, value);
     return value;
 }
@@ -358,27 +356,28 @@ void qi_test_store(void *address, uint64_t value, unsigned size)
     }
     point(cpu, address, ACCESS_STORE, size);
     note(cpu, "stores", address, value);
-    cpu_store(cpu, address, value, size, !seen_by_others(cpu, address, true));
+    cpu_store(cpu, address, value, size, !seen_by_others(cpu, address, size, true));
 }
 
 /* An atomic operation follows: what it changes is seen at the next point. */
-static void changing(struct cpu *cpu, const void *address)
+static void changing(struct cpu *cpu, void *address, unsigned size)
 {
     machine_drain_all(cpu);
-    cpu->changing = (uint64_t *)((uintptr_t)address & ~(uintptr_t)7);
-    cpu->changing_from = *cpu->changing;
+    cpu->changing = address;
+    cpu->changing_from = word_read(address, size);
+    cpu->changing_size = size;
 }
 
-void qi_test_touch(const void *address)
+void qi_test_touch(const void *address, unsigned size)
 {
     struct cpu *cpu = sim.cpu;
     if (!cpu)
         return;
-    point(cpu, address, ACCESS_CHANGE, 0);
+    point(cpu, address, ACCESS_CHANGE, size);
     note(cpu, "changes", address, word_read(address, 4));
     if (sim.tracking)
-        step_note(address, false);
-    changing(cpu, address);
+        step_note(address, size, false);
+    changing(cpu, (void *)(uintptr_t)address, size);
 }
 
 void qi_test_touch_all(const void *address, bool write)
@@ -388,14 +387,14 @@ void qi_test_touch_all(const void *address, bool write)
     if (!cpu)
         return;
     for (unsigned i = 0; sim.tracking && i < QUIRE_PAGE_SIZE; i += 8)
-        share_access(at + i, write, cpu_index(cpu));
-    point(cpu, address, write ? ACCESS_CHANGE : ACCESS_LOAD, 0);
+        share_access(at + i, 8, write, cpu_index(cpu));
+    point(cpu, address, write ? ACCESS_CHANGE : ACCESS_LOAD, 8);
     note(cpu, write ? "writes all of" : "passes", address, word_read(address, 4));
     for (unsigned i = 0; sim.tracking && i < QUIRE_PAGE_SIZE; i += 8)
-        step_note(at + i, write);
+        step_note(at + i, 8, write);
     if (!write)
         return;
-    changing(cpu, address);
+    changing(cpu, (void *)(uintptr_t)address, 8);
     sim.changed = true;
     for (unsigned i = 0; i < sim.world->cpu_count; i++)
         for (unsigned n = 0; n < QUIRE_PAGE_SIZE; n += 8)
@@ -425,11 +424,23 @@ bool host_need_commit(void *host, uint64_t pages)
     return false;
 }
 
+/*
+ * A CPU may go on at once, but not for ever: what it looks for again and again may be another's to
+ * do.  No operation has so many slices here, so from then on it waits until somebody stores.
+ */
+enum { YIELDS_MAX = 6 };
+
 void host_yield(void *host)
 {
     (void)host;
-    if (sim.cpu)
-        point_seen(sim.cpu);
+    struct cpu *cpu = sim.cpu;
+    if (cpu && cpu->yields < YIELDS_MAX) {
+        cpu->yields++;
+        point_seen(cpu);
+    } else if (cpu) {
+        cpu_wait(cpu, NULL);
+        cpu->tried_again = false;
+    }
 }
 
 void host_wait(void *host, const void *key)
@@ -445,8 +456,14 @@ void host_wait_io(void *host, struct quire_section *section)
 {
     (void)section;
     host_yield(host);
-    if (!pager_end())
+    if (!pager_end(false))
         host_wait(host, sim.cpu);
+}
+
+void machine_note_pager(void)
+{
+    if (sim.tracking && sim.cpu)
+        step_note_object(OBJECT_PAGER, 0, true);
 }
 
 void host_report(void *host, const char *line)
@@ -536,8 +553,8 @@ static bool walk_mark(struct cpu *cpu, const struct walk *walk, entry_t bits)
         return true;
     *walk->slot = e | bits;
     if (sim.tracking)
-        share_access(walk->slot, true, WALKER);
-    stored(cpu, walk->slot);
+        share_access(walk->slot, 8, true, WALKER);
+    stored(cpu, walk->slot, 8);
     return true;
 }
 
@@ -594,8 +611,8 @@ static void fill_step(struct cpu *cpu, struct walk walk, unsigned page)
     size_t word = world_frame_word(slot);
     cpu->watched[word / 64] |= UINT64_C(1) << word % 64;
     if (sim.tracking) {
-        share_access(slot, false, WALKER);
-        step_note(slot, false);
+        share_access(slot, 8, false, WALKER);
+        step_note(slot, 8, false);
     }
     if (!walk_step(&walk, page))
         return;
@@ -655,9 +672,15 @@ static void flush_check_empty(const struct cpu *cpu, const struct held *h)
         }
 }
 
+/* Does the CPU run what is flushed? */
+static bool flush_covers(const struct flush *flush, const struct cpu *cpu)
+{
+    return cpu->space && (!flush->space || cpu->space == flush->space);
+}
+
 static void flush_take(struct cpu *cpu, const struct flush *flush)
 {
-    if (cpu->space != flush->space)
+    if (!flush_covers(flush, cpu))
         return;
     tlb_touched(cpu_index(cpu));
     for (unsigned i = 0; i < cpu->held_count;) {
@@ -712,7 +735,7 @@ static void flush_everywhere(const struct flush *flush)
     flush_take(me, flush);
     for (unsigned i = 0; i < w->cpu_count; i++) {
         struct cpu *other = &w->cpu[i];
-        bool asked = other != me && other->space == flush->space;
+        bool asked = other != me && flush_covers(flush, other);
         if (sim.tracking)
             step_note_object(OBJECT_REQUESTS, i, asked);
         if (!asked)
@@ -770,6 +793,12 @@ void mmu_flush_space(void *machine, struct quire_space *space, pfn_t root)
     flush_everywhere(&(struct flush){space, 0, PAGES, root});
 }
 
+void mmu_flush_all(void *machine)
+{
+    (void)machine;
+    flush_everywhere(&(struct flush){NULL, 0, PAGES, QI_NO_FRAME});
+}
+
 /* ---- the guest's accesses ------------------------------------------------------------------ */
 
 /* More faults than any sequence of reasons to refuse one access, with others under way. */
@@ -801,8 +830,8 @@ static bool guest_walk(struct cpu *cpu, unsigned page, bool write, pfn_t *pfn)
     while (walk.level > 0) {
         point_guest(cpu);
         if (sim.tracking) {
-            share_access(walk_slot(&walk, page), false, WALKER);
-            step_note(walk_slot(&walk, page), false);
+            share_access(walk_slot(&walk, page), 8, false, WALKER);
+            step_note(walk_slot(&walk, page), 8, false);
         }
         if (!walk_step(&walk, page))
             return false;
@@ -844,8 +873,8 @@ static bool guest_try(struct cpu *cpu, unsigned page, bool write, uint64_t *valu
         uint64_t *word = machine_frame(pfn);
         point_guest(cpu);
         if (sim.tracking) {
-            share_access(word, write, cpu_index(cpu));
-            step_note(word, false);
+            share_access(word, 8, write, cpu_index(cpu));
+            step_note(word, 8, false);
         }
         if (!write)
             *value = *word;

@@ -73,7 +73,8 @@ struct buffered {
     bool local; /* nobody else ever looks at this word */
 };
 
-/* A flush request: pages [low, high) of the space; then run with `root`, unless QI_NO_FRAME. */
+/* A flush request: pages [low, high) of the space, or of every one if it is null; then run with
+ * `root`, unless QI_NO_FRAME. */
 struct flush {
     struct quire_space *space;
     uint32_t low, high;
@@ -97,12 +98,14 @@ struct cpu {
     uint8_t ops_seen;          /* of these, those whose stores are all visible */
     bool woken;                /* WAITS: somebody stored something */
     bool tried_again;          /* it went on waiting though nothing was stored meanwhile */
+    uint8_t yields;            /* of its operation, see host_yield */
     bool in_instruction, in_quire;
     uint8_t unacked, pending; /* CPUs, one bit each: that must take my flush; whose flush I must */
     uint8_t held_count, store_count;
-    const void *key;    /* WAITS: for a store to this word; null: to any */
-    uint64_t *changing; /* the word, and its value, before an atomic operation under way */
+    const void *key; /* WAITS: for a store to this word; null: to any */
+    void *changing;  /* the word, its value and size, before an atomic operation under way */
     uint64_t changing_from;
+    uint64_t changing_size;
     struct flush request[CPUS_MAX];     /* by who asked */
     uint64_t watched[FRAME_WORDS / 64]; /* words that decide what it may hold, see machine_fill */
     struct held held[HELD_MAX];
@@ -127,6 +130,8 @@ struct world {
     struct quire_section *section; /* null: the start state has none */
     struct quire_io *io[IO_MAX];   /* transfers that the pager has begun; null: none */
     uint64_t file[FILE_PAGES];     /* the first word of each page, as the pager has stored it */
+    bool failing[2];   /* the next transfer that ends fails: of those that read, write */
+    bool failed_write; /* some did */
     pfn_t taken[TAKEN_MAX];
     uint32_t taken_count;
     uint32_t cpu_count;
@@ -200,8 +205,10 @@ unsigned cpu_index(const struct cpu *cpu);
 
 /* One access of the guest to the first word of `page`.  Retries after faults. */
 enum quire_status guest_access(struct cpu *cpu, unsigned page, bool write, uint64_t *value);
-/* End a transfer that the pager has begun; false: there is none. */
-bool pager_end(void);
+/* End a transfer that the pager has begun, the oldest or the newest; false: there is none. */
+bool pager_end(bool newest);
+/* The pager is looked at, or changed, by the running CPU. */
+void machine_note_pager(void);
 /* The running coroutine gives way, in this state. */
 void cpu_leave(struct cpu *cpu, enum cpu_state state);
 /* The frame's bytes. */
@@ -250,13 +257,15 @@ _Noreturn void fail(const char *what, uint64_t number);
 enum { WALKER = CPUS_MAX }; /* reads what every CPU's walks may read */
 
 void share_reset(void);
-/* An access by CPU `who` to the 8 bytes at an address; true: others look at them too. */
-bool share_access(const void *address, bool write, unsigned who);
+/* An access by CPU `who` to `size` bytes, 4 or 8; true: others look at them too. */
+bool share_access(const void *address, unsigned size, bool write, unsigned who);
+/* Is what a CPU waits for, by its address, among the bytes that were stored? */
+bool share_within(const void *key, const void *address, unsigned size);
 /* A word was found to be shared that was not known to be: what was explored is void. */
 extern bool share_grew;
 
 /* What steps touch besides words, one of each for each CPU. */
-enum object { OBJECT_TLB, OBJECT_REQUESTS, OBJECT_ENDS, OBJECTS };
+enum object { OBJECT_TLB, OBJECT_REQUESTS, OBJECT_ENDS, OBJECT_PAGER, OBJECTS };
 /* What a step, or several, touched.  Two steps of which neither writes what the other touches come
  * to the same in both orders. */
 enum { NOTE_WORDS = 4 };
@@ -265,7 +274,7 @@ struct notes {
 };
 /* Of the step under way. */
 extern struct notes step_notes;
-void step_note(const void *address, bool write);
+void step_note(const void *address, unsigned size, bool write);
 void step_note_object(enum object object, unsigned cpu, bool write);
 
 static inline bool notes_conflict(const struct notes *a, const struct notes *b)

@@ -134,8 +134,8 @@ int main(int argc, char **argv)
         }
         if (!strcmp(argv[i], "--conflicts") || !strcmp(argv[i], "--conflict-rules"))
             return conflicts_check(!argv[i][11]) ? 0 : 1;
-        if (!strcmp(argv[i], "--aimed")) {
-            options.aimed = true;
+        if (!strcmp(argv[i], "--aimed") || !strcmp(argv[i], "--wanted")) {
+            *(argv[i][2] == 'a' ? &options.aimed : &options.wanted) = true;
             continue;
         }
         if (!strcmp(argv[i], "--random"))

@@ -53,6 +53,14 @@ static enum quire_status reach(struct oracle_space *s, unsigned page, uint32_t a
     return page_status(s, page, access);
 }
 
+/* The same, where views end with their section. */
+static enum quire_status reach_in(const struct oracle *o, struct oracle_space *s, unsigned page,
+                                  enum quire_status status)
+{
+    bool beyond = (s->flags[page] & (PAGE_SHARED | PAGE_PRIVATE)) && page >= o->pages;
+    return status == QUIRE_OK && beyond ? QUIRE_BEYOND_END : status;
+}
+
 /* Ranges that go on beyond the pages that are touched end with them. */
 static unsigned end_of(const struct op *op)
 {
@@ -99,14 +107,22 @@ static void page_change(struct oracle_space *s, unsigned p, const struct op *op)
     } else {
         content = false;
     }
-    if (!content)
-        s->value[p] = s->stamp[p] = 0;
+    if (content)
+        return;
+    s->value[p] = s->stamp[p] = 0;
+    if (*flags & PAGE_COPIED)
+        *flags ^= PAGE_COPIED | PAGE_PRIVATE; /* the view shows the section again */
 }
 
-static enum quire_status pages_change(struct oracle_space *s, const struct op *op)
+static enum quire_status pages_change(const struct oracle *o, struct oracle_space *s,
+                                      const struct op *op)
 {
     if (op->kind != OP_DISCARD && !all_mapped(s, op->page, end_of(op)))
         return QUIRE_NOT_MAPPED;
+    bool writes = op->kind == OP_PROTECT && (op->prot & QUIRE_WRITE);
+    for (unsigned p = op->page; p < end_of(op); p++)
+        if (writes && (s->flags[p] & PAGE_SHARED) && (o->seals & QUIRE_SEAL_WRITE))
+            return QUIRE_SEALED;
     for (unsigned p = op->page; p < end_of(op); p++)
         page_change(s, p, op);
     return QUIRE_OK;
@@ -148,15 +164,16 @@ static uint64_t *content(struct oracle *o, struct oracle_space *s, unsigned page
 /* A private view's page becomes the space's own. */
 static bool view_copy(struct oracle *o, struct oracle_space *s, unsigned page)
 {
-    if (!(s->flags[page] & PAGE_PRIVATE))
+    if (!(s->flags[page] & PAGE_PRIVATE) || page >= o->pages)
         return false;
     s->value[page] = o->file[page];
-    s->flags[page] &= (uint8_t)~PAGE_PRIVATE;
+    s->flags[page] ^= PAGE_PRIVATE | PAGE_COPIED;
     return true;
 }
 
-static enum quire_status view_map(struct oracle_space *s, const struct op *op)
+static enum quire_status view_map(struct oracle *o, struct oracle_space *s, const struct op *op)
 {
+    o->had_shared |= !op->prot;
     for (unsigned p = op->page; p < end_of(op); p++)
         page_set(s, p, QUIRE_READ | QUIRE_WRITE, op->prot ? PAGE_PRIVATE : PAGE_SHARED);
     return QUIRE_OK;
@@ -171,6 +188,7 @@ static enum quire_status one_access(struct oracle *o, struct oracle_space *s, co
     uint32_t access = force ? 0 : write ? QUIRE_WRITE : QUIRE_READ;
     enum quire_status status =
         op->kind == OP_FORCE_READ ? page_status(s, op->page, access) : reach(s, op->page, access);
+    status = reach_in(o, s, op->page, status);
     if (status == QUIRE_OK && write) {
         (void)view_copy(o, s, op->page);
         *content(o, s, op->page) = *value;
@@ -229,15 +247,42 @@ uint64_t oracle_prepares(const struct op *op)
     return op_writes(op) ? ((UINT64_C(1) << count) - 1) << op->page : 0;
 }
 
+static bool op_transfers(const struct op *op, bool write)
+{
+    return write ? op->kind == OP_SYNC && !op->prot
+                 : op->kind <= OP_WRITE || op->kind == OP_SECTION_READ ||
+                       op->kind == OP_SECTION_WRITE;
+}
+
 bool oracle_may_refuse(const struct oracle *o, unsigned cpu, const struct op *op,
                        enum quire_status status)
 {
+    if (status == QUIRE_IO_ERROR && o->has_pager)
+        return o->failing[op_transfers(op, true)] &&
+               (op_transfers(op, true) || op_transfers(op, false));
+    if (status == QUIRE_SEALED && o->sealing)
+        return op->kind == OP_SECTION_WRITE;
+    if (status == QUIRE_HAS_WRITERS)
+        return op->kind == OP_SEAL && op->prot == QUIRE_SEAL_WRITE && o->had_shared;
     return status == QUIRE_COPY_LIMIT && o->space[o->runs[cpu]].limited && op_writes(op);
+}
+
+/* What a sync stores it stores at one moment for each page, and may be told of an error later. */
+static void section_store(struct oracle *o, const struct op *op)
+{
+    for (unsigned p = op->page; o->has_pager && p < end_of(op) && p < o->pages; p++)
+        o->stored[p] = o->file[p];
 }
 
 bool oracle_grow(struct oracle *o, unsigned cpu, const struct op *op)
 {
     struct oracle_space *s = &o->space[o->runs[cpu]];
+    if (op->kind == OP_SYNC) {
+        section_store(o, op);
+        return o->half[cpu] = true;
+    }
+    if (op->kind == OP_SEAL && (op->prot & QUIRE_SEAL_WRITE))
+        return o->sealing = true;
     bool access = op->kind == OP_LOAD || op->kind == OP_READ || op_writes(op);
     uint32_t rights = op->kind == OP_LOAD || op->kind == OP_READ ? QUIRE_READ : QUIRE_WRITE;
     if (op_writes(op) && page_status(s, op->page, QUIRE_WRITE) == QUIRE_OK &&
@@ -247,6 +292,43 @@ bool oracle_grow(struct oracle *o, unsigned cpu, const struct op *op)
         return false;
     stack_grow(s, op->page, op->kind == OP_FORCE_WRITE ? 0 : rights);
     return s->prot[op->page] != NO_REGION;
+}
+
+static enum quire_status section_access(struct oracle *o, const struct op *op, uint64_t *value)
+{
+    if (op->page >= o->pages)
+        return QUIRE_BEYOND_END;
+    if (op->kind == OP_SECTION_READ)
+        *value = o->file[op->page];
+    else if (o->seals & QUIRE_SEAL_WRITE)
+        return QUIRE_SEALED;
+    else
+        o->file[op->page] = *value;
+    return QUIRE_OK;
+}
+
+static enum quire_status section_resize(struct oracle *o, unsigned pages)
+{
+    uint32_t seal = pages < o->pages ? QUIRE_SEAL_SHRINK : QUIRE_SEAL_GROW;
+    if (pages != o->pages && (o->seals & seal))
+        return QUIRE_SEALED;
+    o->pages = (uint8_t)pages;
+    for (unsigned p = pages; p < FILE_PAGES; p++)
+        o->file[p] = o->stored[p] = 0;
+    return QUIRE_OK;
+}
+
+/* Not for writing, where some shared view may write. */
+static enum quire_status section_seal(struct oracle *o, uint8_t seals)
+{
+    for (unsigned i = 0; i < SLOTS && (seals & QUIRE_SEAL_WRITE); i++) {
+        const struct oracle_space *s = &o->space[i];
+        for (unsigned p = 0; s->live && p < ORACLE_PAGES; p++)
+            if ((s->flags[p] & PAGE_SHARED) && (s->prot[p] & QUIRE_WRITE))
+                return QUIRE_HAS_WRITERS;
+    }
+    o->seals |= seals;
+    return QUIRE_OK;
 }
 
 void oracle_create(struct oracle_space *s)
@@ -280,7 +362,7 @@ enum quire_status oracle_run(struct oracle *o, unsigned cpu, const struct op *op
     case OP_ADVISE:
     case OP_DISCARD:
     case OP_GUARD:
-    case OP_UNGUARD: return pages_change(s, op);
+    case OP_UNGUARD: return pages_change(o, s, op);
     case OP_MOVE: return pages_move(s, op);
     case OP_POPULATE:
     case OP_PIN: return pages_populate(o, s, op);
@@ -290,10 +372,24 @@ enum quire_status oracle_run(struct oracle *o, unsigned cpu, const struct op *op
         *value = difference(s, &o->space[op->slot]);
         space_fork(s, &o->space[op->slot]);
         return QUIRE_OK;
-    case OP_VIEW: return view_map(s, op);
-    case OP_SECTION_READ: *value = o->file[op->page]; return QUIRE_OK;
-    case OP_SECTION_WRITE: o->file[op->page] = *value; return QUIRE_OK;
+    case OP_VIEW: return view_map(o, s, op);
+    case OP_SECTION_READ:
+    case OP_SECTION_WRITE: return section_access(o, op, value);
     case OP_SYNC:
+        if (!o->half[cpu])
+            section_store(o, op);
+        o->half[cpu] = false;
+        return QUIRE_OK;
+    case OP_RESIZE: return section_resize(o, op->count);
+    case OP_SECTION_DISCARD:
+        if (o->seals & QUIRE_SEAL_WRITE)
+            return QUIRE_SEALED;
+        if (op->page < o->pages)
+            o->file[op->page] = o->stored[op->page];
+        return QUIRE_OK;
+    case OP_SEAL: return section_seal(o, op->prot);
+    case OP_FAIL: o->failing[op->prot] = true; return QUIRE_OK;
+    case OP_END:
     case OP_PURGE:
     case OP_TWIN:
     case OP_PULL:
@@ -317,9 +413,10 @@ void oracle_ending(const struct oracle *o, struct ending *out)
         struct oracle_space s = o->space[i];
         out->live[i] = s.live;
         for (unsigned t = 0; s.live && t < TOUCHED; t++) {
-            out->load[i][t] = (uint8_t)reach(&s, touched[t], QUIRE_READ);
-            out->store[i][t] = (uint8_t)reach(&s, touched[t], QUIRE_WRITE);
-            out->value[i][t] = *content(&now, &s, touched[t]);
+            unsigned p = touched[t];
+            out->load[i][t] = (uint8_t)reach_in(o, &s, p, reach(&s, p, QUIRE_READ));
+            out->store[i][t] = (uint8_t)reach_in(o, &s, p, reach(&s, p, QUIRE_WRITE));
+            out->value[i][t] = *content(&now, &s, p);
         }
     }
 }

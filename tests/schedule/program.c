@@ -77,6 +77,17 @@ const struct op ops[] = {
     {"sw1", OP_SECTION_WRITE, .page = 1, .variant = true},
     {"sync", OP_SYNC, .count = FILE_PAGES},
     {"purge", OP_PURGE, .count = FILE_PAGES},
+    {"start", OP_SYNC, .count = FILE_PAGES, .prot = QUIRE_SYNC_START, .variant = true},
+    {"shrink0", OP_RESIZE, .count = 0},
+    {"shrink1", OP_RESIZE, .count = 1, .variant = true},
+    {"grow", OP_RESIZE, .count = FILE_PAGES},
+    {"sdiscard0", OP_SECTION_DISCARD, .count = 1},
+    {"sealw", OP_SEAL, .prot = QUIRE_SEAL_WRITE},
+    {"seals", OP_SEAL, .prot = QUIRE_SEAL_SHRINK | QUIRE_SEAL_GROW, .variant = true},
+    {"end", OP_END, 0, 0, 0, 0, false},
+    {"endlast", OP_END, .prot = 1, .variant = true},
+    {"failr", OP_FAIL, 0, 0, 0, 0, false},
+    {"failw", OP_FAIL, .prot = 1},
     /* Start states only. */
     {"share", OP_VIEW, .count = FILE_PAGES},
     {"private", OP_VIEW, .count = FILE_PAGES, .prot = 1},
@@ -125,10 +136,14 @@ const struct start starts[] = {
     {"rootown", "A.w0 A.w1 A.forkB A.w16", 2, false, {0}, .pairs = false},
     {"pathown", "A.w0 A.w1 A.w4 A.forkB A.w4", 2, false, {0}, .pairs = true},
     {"pathfew", "A.w0 A.w1 A.w4 A.forkB A.w4 A.hog3", 2, true, {0}, .pairs = false},
-    {"shared", "A.share", 1, .section = true},
-    {"written", "A.share A.w0 A.w1 A.forkB", 2, .section = true},
-    {"private", "A.private A.r0", 1, .section = true},
-    {"privfork", "A.private A.r0 A.w1 A.forkB", 2, .section = true},
+    {"shared", "A.share", 1, .section = OF_FILE, .pairs = true},
+    {"written", "A.share A.w0 A.w1 A.forkB", 2, .section = OF_FILE, .pairs = true},
+    {"private", "A.private A.r0", 1, .section = OF_FILE, .pairs = true},
+    {"privfork", "A.private A.r0 A.w1 A.forkB", 2, .section = OF_FILE, .pairs = true},
+    {"pathview", "A.share A.w0 A.w1 A.forkB A.w4", 2, .section = OF_FILE},
+    {"short", "A.share A.w0 A.sync A.w0 A.w1 A.shrink1", 1, .section = OF_FILE},
+    {"memory", "A.share A.w0 A.w1 A.forkB", 2, .section = OF_MEMORY},
+    {"privmem", "A.private A.sw0 A.r0 A.w1 A.forkB", 2, .section = OF_MEMORY},
 };
 const unsigned start_count = sizeof starts / sizeof starts[0];
 
@@ -181,24 +196,43 @@ static bool diff_of_itself(const struct program *p, unsigned cpu, const struct o
     return op->kind == OP_DIFF && (p->slot[cpu] == op->slot || uses(p, OP_ENTER, op->slot) > 0);
 }
 
-static bool on_section(enum op_kind kind)
-{
-    return kind == OP_SECTION_READ || kind == OP_SECTION_WRITE || kind == OP_SYNC ||
-           kind == OP_PURGE;
-}
+static bool on_section(enum op_kind kind) { return kind >= OP_SECTION_READ && kind <= OP_FAIL; }
 
 /* Of the other operations, those whose effect on views the oracle knows. */
 static bool kind_fits(const struct start *start, enum op_kind kind)
 {
     if (!start->section || on_section(kind))
         return start->section || !on_section(kind);
-    return kind <= OP_PROTECT || kind == OP_WORK || kind == OP_ZERO || kind == OP_CHECK ||
+    return kind <= OP_DISCARD || kind == OP_WORK || kind == OP_ZERO || kind == OP_CHECK ||
            kind == OP_LOOK || kind == OP_TAKE;
+}
+
+/*
+ * What a shrink has cut off goes from the file when the call has returned: a host grows the file on
+ * no other CPU meanwhile.  And what only begins to be written is stored nobody knows when, so
+ * nothing asks the pager for it again.
+ */
+static bool section_fits(const struct program *p)
+{
+    unsigned shrinks = 0, grows = 0, begins = 0, discards = 0;
+    for (unsigned c = 0; c < p->cpus; c++)
+        for (unsigned i = 0; i < p->count[c]; i++) {
+            const struct op *op = &ops[p->op[c][i]];
+            bool resizes = op->kind == OP_RESIZE;
+            shrinks |= (unsigned)(resizes && op->count < FILE_PAGES) << c;
+            grows |= (unsigned)(resizes && op->count == FILE_PAGES) << c;
+            begins += op->kind == OP_SYNC && op->prot;
+            discards += op->kind == OP_SECTION_DISCARD;
+        }
+    bool apart = shrinks && grows && (shrinks != grows || (grows & (grows - 1)));
+    return !(begins && discards) && (starts[p->start].section == OF_MEMORY || !apart);
 }
 
 bool program_valid(const struct program *p)
 {
     const struct start *start = &starts[p->start];
+    if (!section_fits(p))
+        return false;
     for (unsigned slot = A; slot <= C; slot++) {
         unsigned exits = uses(p, OP_EXIT, slot) + uses(p, OP_DIFF_MARK, slot);
         unsigned users = uses(p, OP_ENTER, slot) + uses(p, OP_DIFF, slot);
@@ -405,9 +439,15 @@ static enum quire_status op_stack(struct cpu *cpu, vaddr_t at, uint64_t length)
 /* The pager: what it has stored is the first word of each page. */
 static void pager_transfer(struct quire_io *io)
 {
+    struct world *w = sim.world;
     uint64_t first = io->offset >> QUIRE_PAGE_SHIFT;
-    for (uint32_t i = 0; i < io->pages; i++) {
-        uint64_t *word = machine_frame(io->frames[i]), *file = &sim.world->file[first + i];
+    bool ok = !w->failing[io->write];
+    w->failing[io->write] = false;
+    w->failed_write |= io->write && !ok;
+    for (uint32_t i = 0; ok && i < io->pages; i++) {
+        uint64_t *word = machine_frame(io->frames[i]), *file = &w->file[first + i];
+        if (sim.cpu && sim.tracking)
+            step_note(word, sizeof *word, !io->write);
         if (io->write) {
             *file = *word;
         } else {
@@ -415,13 +455,15 @@ static void pager_transfer(struct quire_io *io)
             *word = *file;
         }
     }
-    quire_io_done(io, true);
+    quire_io_done(io, ok);
 }
 
-/* A transfer is ended later, by whoever waits for one first. */
+/* A transfer is ended later, by whoever waits for one first, or by an operation.  In io[] the
+ * oldest comes first. */
 static void pager_start(void *cookie, struct quire_io *io)
 {
     (void)cookie;
+    machine_note_pager();
     for (unsigned i = 0; i < IO_MAX; i++)
         if (!sim.world->io[i]) {
             sim.world->io[i] = io;
@@ -430,17 +472,50 @@ static void pager_start(void *cookie, struct quire_io *io)
     fail("the pager has no room for a transfer, of", IO_MAX);
 }
 
-bool pager_end(void)
+bool pager_end(bool newest)
 {
-    for (unsigned i = 0; i < IO_MAX; i++) {
-        struct quire_io *io = sim.world->io[i];
-        sim.world->io[i] = NULL;
-        if (io) {
-            pager_transfer(io);
-            return true;
-        }
-    }
-    return false;
+    struct quire_io **list = sim.world->io;
+    unsigned count = 0;
+    machine_note_pager();
+    while (count < IO_MAX && list[count])
+        count++;
+    if (count == 0)
+        return false;
+    unsigned at = newest ? count - 1 : 0;
+    struct quire_io *io = list[at];
+    memmove(&list[at], &list[at + 1], (count - 1 - at) * sizeof *list);
+    list[count - 1] = NULL;
+    pager_transfer(io);
+    return true;
+}
+
+/* Beyond the end nothing is read or written, which is no error. */
+static enum quire_status section_copy(const struct op *op, uint64_t at, uint64_t *value)
+{
+    struct quire_section *section = sim.world->section;
+    size_t done = 0;
+    enum quire_status status =
+        op->kind == OP_SECTION_READ
+            ? quire_section_read(section, at, value, sizeof *value, 0, &done)
+            : quire_section_write(section, at, value, sizeof *value, 0, &done);
+    return status == QUIRE_OK && done == 0 ? QUIRE_BEYOND_END : status;
+}
+
+static enum quire_status section_resize(unsigned pages)
+{
+    struct world *w = sim.world;
+    enum quire_status status =
+        quire_section_resize(w->section, (uint64_t)pages << QUIRE_PAGE_SHIFT);
+    machine_note_pager();
+    for (unsigned i = pages; status == QUIRE_OK && i < FILE_PAGES; i++)
+        w->file[i] = 0;
+    return status;
+}
+
+static void pager_fail(bool write)
+{
+    machine_note_pager();
+    sim.world->failing[write] = true;
 }
 
 static enum quire_status op_section(const struct op *op, uint64_t *value)
@@ -448,13 +523,23 @@ static enum quire_status op_section(const struct op *op, uint64_t *value)
     struct quire_section *section = sim.world->section;
     uint64_t at = (uint64_t)op->page << QUIRE_PAGE_SHIFT;
     uint64_t length = (uint64_t)op->count << QUIRE_PAGE_SHIFT;
-    if (op->kind == OP_SECTION_READ)
-        return quire_section_read(section, at, value, sizeof *value, 0, NULL);
-    if (op->kind == OP_SECTION_WRITE)
-        return quire_section_write(section, at, value, sizeof *value, 0, NULL);
+    uint64_t errors = 0;
+    if (op->kind == OP_SECTION_READ || op->kind == OP_SECTION_WRITE)
+        return section_copy(op, at, value);
     if (op->kind == OP_SYNC)
-        return quire_section_sync(section, at, length, 0, NULL);
-    (void)quire_section_purge(section, at, length, true);
+        return quire_section_sync(section, at, length, op->prot, &errors);
+    if (op->kind == OP_RESIZE)
+        return section_resize(op->count);
+    if (op->kind == OP_SECTION_DISCARD)
+        return quire_section_discard(section, at, length);
+    if (op->kind == OP_SEAL)
+        return quire_section_seal(section, op->prot);
+    if (op->kind == OP_PURGE)
+        (void)quire_section_purge(section, at, length, true);
+    else if (op->kind == OP_END)
+        (void)pager_end(op->prot);
+    else
+        pager_fail(op->prot);
     return QUIRE_OK;
 }
 
@@ -516,7 +601,12 @@ static enum quire_status op_call(struct cpu *cpu, const struct op *op, unsigned 
     case OP_SECTION_READ:
     case OP_SECTION_WRITE:
     case OP_SYNC:
-    case OP_PURGE: return op_section(op, value);
+    case OP_PURGE:
+    case OP_RESIZE:
+    case OP_SECTION_DISCARD:
+    case OP_SEAL:
+    case OP_END:
+    case OP_FAIL: return op_section(op, value);
     case OP_VIEW: return op_view(cpu, op, at, length);
     case OP_HOG: op_hog(op->count); return QUIRE_OK;
     case OP_LOAD:
@@ -579,6 +669,8 @@ static void start_oracle(const struct program *p, struct oracle *o)
 {
     memset(o, 0, sizeof *o);
     oracle_create(&o->space[A]);
+    o->has_pager = starts[p->start].section == OF_FILE;
+    o->pages = FILE_PAGES;
     script_run(&starts[p->start], o);
     for (unsigned c = 0; c < p->cpus; c++)
         o->runs[c] = p->slot[c];
@@ -591,8 +683,12 @@ static void start_world(const struct program *p)
     w->section = NULL;
     memset(w->file, 0, sizeof w->file);
     memset(w->io, 0, sizeof w->io);
-    if (starts[p->start].section && quire_section_create(w->q, FILE_PAGES << QUIRE_PAGE_SHIFT,
-                                                         &pager, NULL, &w->section) != QUIRE_OK)
+    memset(w->failing, 0, sizeof w->failing);
+    w->failed_write = false;
+    enum section_kind kind = starts[p->start].section;
+    if (kind != NO_SECTION &&
+        quire_section_create(w->q, FILE_PAGES << QUIRE_PAGE_SHIFT, kind == OF_FILE ? &pager : NULL,
+                             NULL, &w->section) != QUIRE_OK)
         fail("there is no section, CPUs", p->cpus);
     if (op_create(A) != QUIRE_OK)
         fail("there is no space A, CPUs", p->cpus);
@@ -647,6 +743,7 @@ static void op_of_program(struct cpu *cpu, unsigned i)
             step_note_object(OBJECT_ENDS, c, false);
     }
     result->value = op_stores(op) ? op_value(number) : 0;
+    cpu->yields = 0;
     result->status = (uint8_t)op_run(me, op, SLOT_CHILD + number, &result->value);
     cpu->ops_ended++;
     if (cpu->store_count > 0)
@@ -703,10 +800,9 @@ static void end_page(unsigned slot, unsigned t, struct ending *out)
     /* What is there and may not be read is looked at all the same. */
     if (out->load[slot][t] != QUIRE_PROTECTED)
         return;
-    enum quire_status status = quire_protect(cpu->space, at, QUIRE_PAGE_SIZE, RW);
-    if (status == QUIRE_OK)
-        status = quire_read(cpu->space, at, value, sizeof *value, NULL);
-    if (status != QUIRE_OK && status != QUIRE_GUARDED)
+    enum quire_status status =
+        quire_access(cpu->space, at, value, sizeof *value, QUIRE_READ | QUIRE_FORCE, NULL);
+    if (status != QUIRE_OK && status != QUIRE_GUARDED && status != QUIRE_BEYOND_END)
         fail("a page that is mapped can not be read, status", status);
 }
 
@@ -731,13 +827,29 @@ static void end_audit(void)
 /* What every operation left is to be in the file after one more sync. */
 static void end_sync(struct ending *out)
 {
-    while (pager_end())
-        ;
     struct world *w = sim.world;
-    uint64_t length = FILE_PAGES << QUIRE_PAGE_SHIFT;
-    if (w->section && quire_section_sync(w->section, 0, length, 0, NULL) != QUIRE_OK)
-        fail("the section can not be stored, pages", FILE_PAGES);
-    memcpy(out->file, w->file, sizeof out->file);
+    while (pager_end(true))
+        ;
+    memset(w->failing, 0, sizeof w->failing);
+    if (!w->section)
+        return;
+    uint64_t length = FILE_PAGES << QUIRE_PAGE_SHIFT, errors = 0;
+    enum quire_status status = quire_section_sync(w->section, 0, length, 0, &errors);
+    if ((status == QUIRE_IO_ERROR) != w->failed_write)
+        fail("a sync does not say what failed, status", status);
+    if (status == QUIRE_IO_ERROR)
+        status = quire_section_sync(w->section, 0, length, 0, &errors);
+    if (status != QUIRE_OK)
+        fail("the section can not be stored, status", status);
+    bool paged = starts[current->start].section == OF_FILE;
+    for (uint64_t i = 0; i < FILE_PAGES && status == QUIRE_OK; i++)
+        if (paged)
+            out->file[i] = w->file[i];
+        else
+            status = quire_section_read(w->section, i << QUIRE_PAGE_SHIFT, &out->file[i],
+                                        sizeof out->file[i], 0, NULL);
+    if (status != QUIRE_OK)
+        fail("the section can not be read, status", status);
 }
 
 /* Every space is looked at, and then destroyed. */
@@ -807,8 +919,10 @@ static bool op_agrees(struct order *order, struct oracle *o, unsigned c, unsigne
     uint64_t value = op_stores(op) ? op_value(number) : 0;
     if (r->status == QUIRE_NO_MEMORY && starts[p->start].few)
         return true;
-    if (oracle_may_refuse(o, c, op, (enum quire_status)r->status))
+    if (oracle_may_refuse(o, c, op, (enum quire_status)r->status)) {
+        o->half[c] = false;
         return true;
+    }
     if (oracle_run(o, c, op, SLOT_CHILD + number, &value) != r->status)
         return false;
     if (op->kind == OP_DIFF || op->kind == OP_DIFF_MARK)

@@ -49,8 +49,13 @@ enum op_kind {
     OP_TAKE,         /* a frame, and give it back */
     OP_SECTION_READ, /* quire_section_read, quire_section_write */
     OP_SECTION_WRITE,
-    OP_SYNC,
-    OP_PURGE,   /* what is mapped too */
+    OP_SYNC,            /* `prot`: QUIRE_SYNC_START, or 0 */
+    OP_PURGE,           /* what is mapped too */
+    OP_RESIZE,          /* to `count` pages */
+    OP_SECTION_DISCARD, /* of the section itself */
+    OP_SEAL,            /* `prot`: the seals */
+    OP_END,             /* a transfer: the oldest, or, `prot`, the newest */
+    OP_FAIL,            /* the next transfer that ends fails: a read, or, `prot`, a write */
     OP_VIEW,    /* start states only: of the section, on the first leaf; `prot`: 1 if private */
     OP_HOG,     /* start states only: take frames until `count` are free */
     OP_FORK_TO, /* start states only: the child is space `slot` */
@@ -76,14 +81,16 @@ struct program {
     uint8_t op[CPUS_MAX][OPS_MAX];
 };
 
+enum section_kind { NO_SECTION, OF_FILE, OF_MEMORY };
+
 struct start {
     const char *name;
-    const char *script; /* words "A.w0": an operation of a space, by CPU 0 */
-    uint8_t spaces;     /* A, B, .. that there are in the end */
-    bool few;           /* operations may run out of frames */
-    bool left[3];       /* .. but these are gone again */
-    bool section;       /* there is one, and operations work on it */
-    bool pairs;         /* every pair of operations is explored from here */
+    const char *script;        /* words "A.w0": an operation of a space, by CPU 0 */
+    uint8_t spaces;            /* A, B, .. that there are in the end */
+    bool few;                  /* operations may run out of frames */
+    bool left[3];              /* .. but these are gone again */
+    enum section_kind section; /* there is one, and operations work on it */
+    bool pairs;                /* every pair of operations is explored from here */
 };
 extern const struct start starts[];
 extern const unsigned start_count;
@@ -123,8 +130,8 @@ enum quire_status op_run(unsigned cpu, const struct op *op, unsigned child, uint
  * content, and a number that changes when the page may get a frame of its own. */
 enum { NO_REGION = 255, ORACLE_PAGES = 20 };
 enum { PAGE_GUARD = 1, PAGE_RESERVED = 2, PAGE_OMIT = 4, PAGE_WIPE = 8, PAGE_GROWS = 16 };
-/* A view: the content is the section's; of a private one, until it is written. */
-enum { PAGE_SHARED = 32, PAGE_PRIVATE = 64 };
+/* A view: the content is the section's; of a private one, until it is copied. */
+enum { PAGE_SHARED = 32, PAGE_PRIVATE = 64, PAGE_COPIED = 128 };
 struct oracle_space {
     bool live;
     bool limited; /* a write may be refused for the copies that it needs */
@@ -137,7 +144,15 @@ struct oracle {
     struct oracle_space space[SLOTS];
     uint8_t runs[CPUS_MAX]; /* the slot that each CPU runs */
     uint16_t stamps;        /* given out */
-    uint64_t file[FILE_PAGES];
+    /* The section: its content and what the pager has of it, its size in pages, seals; may reads or
+     * writes have failed; and is the sync of a CPU under way, after it has stored what there was?
+     */
+    uint64_t file[FILE_PAGES], stored[FILE_PAGES];
+    bool has_pager, had_shared; /* shared: there was a view */
+    uint8_t pages, seals;
+    bool sealing; /* the seal that is under way may be seen */
+    bool failing[2];
+    bool half[CPUS_MAX];
 };
 /* A space with one writable region over everything. */
 void oracle_create(struct oracle_space *space);

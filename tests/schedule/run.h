@@ -57,6 +57,7 @@ struct exploration {
     uint64_t seed;
     const struct program *program; /* random, PCT: this one only, unless null */
     bool aimed;                    /* .. the aimed ones only */
+    bool wanted;                   /* exhaustive: only the pairs that make proof wants */
     /* Results. */
     uint64_t runs, points, twice, states;
     uint64_t programs, closed;    /* exhaustive: tried; explored to the end */

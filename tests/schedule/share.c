@@ -15,14 +15,16 @@
  * What a step touches, of such words and of a few things that are no words, is noted, so that the
  * explorer knows which steps can change places (exhaust.c).
  *
- * A word is 8 bytes.  What walks read counts as read by one more CPU, since every CPU may walk at
- * every moment.
+ * A word is 4 bytes, and in frames, which are used for one thing after another, 8; an access to 8
+ * bytes elsewhere is one to two words.  A lock and the list beside it are two things: with words of
+ * 8 bytes everywhere, whoever looked at the list came into the way of all who took the lock.  What
+ * walks read counts as read by one more CPU, since every CPU may walk at every moment.
  */
 #include "machine.h"
 
 #include <string.h>
 
-enum { WORDS_MAX = 1 << 13 };
+enum { WORDS_MAX = 1 << 14 };
 
 bool share_grew;
 
@@ -46,11 +48,23 @@ void share_reset(void)
     share_grew = false;
 }
 
-bool share_access(const void *address, bool write, unsigned who)
+/* The words of an access, [first, end); none, where everything is elsewhere. */
+struct words {
+    size_t first, end;
+};
+
+static struct words words_of(const void *address, unsigned size)
 {
-    size_t word = world_offset(address) / 8;
+    size_t word = world_offset(address) / 4;
     if (word >= WORDS_MAX)
-        return true;
+        return (struct words){WORDS_MAX, WORDS_MAX};
+    if (world_in_frames(address))
+        return (struct words){word & ~(size_t)1, (word & ~(size_t)1) + 1};
+    return (struct words){word, word + size / 4};
+}
+
+static bool word_access(size_t word, bool write, unsigned who)
+{
     if (is_shared[word])
         return true;
     *(write ? &writers[word] : &readers[word]) |= (uint8_t)(1u << who);
@@ -62,19 +76,37 @@ bool share_access(const void *address, bool write, unsigned who)
     return true;
 }
 
+bool share_access(const void *address, unsigned size, bool write, unsigned who)
+{
+    struct words words = words_of(address, size);
+    bool shared = words.first == WORDS_MAX;
+    for (size_t word = words.first; word < words.end; word++)
+        shared |= word_access(word, write, who);
+    return shared;
+}
+
+bool share_within(const void *key, const void *address, unsigned size)
+{
+    size_t word = words_of(key, 4).first;
+    struct words words = words_of(address, size);
+    return words.first <= word && word < words.end;
+}
+
 static void note_bit(unsigned bit, bool write)
 {
     (write ? step_notes.written : step_notes.read)[bit / 64] |= UINT64_C(1) << bit % 64;
 }
 
-void step_note(const void *address, bool write)
+void step_note(const void *address, unsigned size, bool write)
 {
-    size_t word = world_offset(address) / 8;
-    if (word >= WORDS_MAX || !is_shared[word])
-        return;
-    if (note_of[word] == 0)
-        note_of[word] = (uint16_t)(note_count < NOTES - 1 ? note_count++ : NOTES - 1);
-    note_bit(note_of[word], write);
+    struct words words = words_of(address, size);
+    for (size_t word = words.first; word < words.end; word++) {
+        if (!is_shared[word])
+            continue;
+        if (note_of[word] == 0)
+            note_of[word] = (uint16_t)(note_count < NOTES - 1 ? note_count++ : NOTES - 1);
+        note_bit(note_of[word], write);
+    }
 }
 
 void step_note_object(enum object object, unsigned cpu, bool write)

@@ -128,6 +128,7 @@ static void put_entry(struct writer *w, entry_t e, unsigned level)
     case QI_PROTOTYPE: put_home(w, qi_entry_home(w->q, e)); break;
     case QI_TABLE:
     case QI_HIDDEN: put_table(w, entry_pfn(e)); break;
+    case QI_PAGED: host_panic("a page is out of memory without a page file", __FILE__, __LINE__);
     case QI_BUSY: host_panic("an entry is busy between operations", __FILE__, __LINE__);
     }
 }

@@ -82,13 +82,15 @@ enum op_kind {
 };
 
 /* With a section: its pages, and which of them each touched page views; page 0 shares it. */
-enum { SECTION_PAGES = 2, SHARING = 0 };
+enum { SECTION_PAGES = 2, SHARING = 0, PAGE_WORDS = QUIRE_PAGE_SIZE / 4 };
+/* A write through a view stores its value twice: at the beginning of the page, and here. */
+enum { TAIL = QUIRE_PAGE_SIZE - sizeof(uint32_t) };
 static const unsigned viewed[TOUCHED] = {0, 0, 1};
 
 struct op {
     enum op_kind kind;
     unsigned space, other; /* other: of the child */
-    unsigned range;        /* of the section: a page, or how many */
+    unsigned range;        /* of the section: a page, how many, or its size in words */
     uint32_t prot;
     char name[32];
 };
@@ -99,8 +101,8 @@ struct oracle {
     uint8_t prot[SPACES][PAGES];
     uint32_t value[SPACES][TOUCHED]; /* of a view: if it is owned */
     bool owned[SPACES][TOUCHED];
-    unsigned section_pages; /* its size */
-    uint32_t section_value[SECTION_PAGES];
+    size_t section_size;
+    uint32_t section_value[SECTION_PAGES], section_tail[SECTION_PAGES];
     uint8_t file[SECTION_PAGES << QUIRE_PAGE_SHIFT];
     uint32_t next_value;
 };
@@ -177,13 +179,13 @@ static void op_add(enum op_kind kind, unsigned space, unsigned other, unsigned r
     snprintf(op->name + n, sizeof op->name - n, ")");
 }
 
-static void op_add_section(enum op_kind kind, unsigned pages)
+static void op_add_section(enum op_kind kind, unsigned range)
 {
     static const char *const names[] = {"put", "resize", "sync", "purge"};
     struct op *op = &S.ops[S.op_count++];
 
-    *op = (struct op){.kind = kind, .range = pages};
-    snprintf(op->name, sizeof op->name, "%s(%u)", names[kind - OP_PUT], pages);
+    *op = (struct op){.kind = kind, .range = range};
+    snprintf(op->name, sizeof op->name, "%s(%u)", names[kind - OP_PUT], range);
 }
 
 static void ops_make_section(void)
@@ -201,8 +203,8 @@ static void ops_make_section(void)
         op_add(OP_DISCARD, s, 0, PAGE_1, 0);
         op_add(OP_UNMAP, s, 0, PAGE_1, 0);
     }
-    for (unsigned pages = 0; pages <= SECTION_PAGES; pages++)
-        op_add_section(OP_RESIZE, pages);
+    for (unsigned words = 0; words <= SECTION_PAGES * PAGE_WORDS; words += PAGE_WORDS / 2)
+        op_add_section(OP_RESIZE, words);
     for (unsigned page = 0; page < SECTION_PAGES; page++)
         op_add_section(OP_PUT, page);
     op_add_section(OP_SYNC, SECTION_PAGES);
@@ -354,7 +356,7 @@ static uint32_t *value_of(unsigned s, unsigned t)
 
 static bool beyond_end(unsigned s, unsigned t)
 {
-    return S.section && !S.oracle.owned[s][t] && viewed[t] >= S.oracle.section_pages;
+    return S.section && !S.oracle.owned[s][t] && address_of(viewed[t]) >= S.oracle.section_size;
 }
 
 static enum quire_status access_expected(const struct op *op, uint32_t access)
@@ -409,9 +411,13 @@ static enum quire_status do_access(const struct op *op, enum quire_status *wante
 
         *wanted = access_expected(op, QUIRE_WRITE);
         status = soft_store(cpu, address, &fresh, sizeof fresh);
+        if (status == QUIRE_OK && S.section)
+            status = soft_store(cpu, address + TAIL, &fresh, sizeof fresh);
         if (status != QUIRE_OK)
             return status;
         S.oracle.owned[op->space][op->range] = op->range != SHARING;
+        if (op->range == SHARING)
+            S.oracle.section_tail[viewed[SHARING]] = fresh;
         *value_of(op->space, op->range) = fresh;
         return status;
     }
@@ -454,17 +460,22 @@ static void do_exit(unsigned s)
 }
 
 /* What the file has behind its new end is gone, as in one that ends there. */
-static enum quire_status do_resize(unsigned pages)
+static enum quire_status do_resize(unsigned words)
 {
-    size_t size = (size_t)pages << QUIRE_PAGE_SHIFT;
+    size_t size = words * sizeof(uint32_t);
     enum quire_status status = quire_section_resize(S.section, size);
 
     if (status != QUIRE_OK)
         return status;
-    S.oracle.section_pages = pages;
+    size_t kept = size < S.oracle.section_size ? size : S.oracle.section_size;
+    S.oracle.section_size = size;
     memset(S.oracle.file + size, 0, sizeof S.oracle.file - size);
-    for (unsigned p = pages; p < SECTION_PAGES; p++)
-        S.oracle.section_value[p] = 0;
+    for (unsigned p = 0; p < SECTION_PAGES; p++) {
+        if (address_of(p) >= size)
+            S.oracle.section_value[p] = 0;
+        if (address_of(p) + TAIL >= kept)
+            S.oracle.section_tail[p] = 0;
+    }
     return status;
 }
 
@@ -472,7 +483,7 @@ static enum quire_status do_resize(unsigned pages)
 static enum quire_status do_put(unsigned page)
 {
     uint32_t fresh = ++S.oracle.next_value;
-    size_t done = 0, wanted = page < S.oracle.section_pages ? sizeof fresh : 0;
+    size_t done = 0, wanted = address_of(page) < S.oracle.section_size ? sizeof fresh : 0;
     enum quire_status status =
         quire_section_write(S.section, address_of(page), &fresh, sizeof fresh, 0, &done);
 
@@ -527,12 +538,21 @@ static void op_do(const struct op *op)
 
 static const unsigned char zeros[QUIRE_PAGE_SIZE];
 
-static bool page_holds(const unsigned char *bytes, uint32_t wanted)
+/* `tail`: null: anything may be there. */
+static bool page_holds(const unsigned char *bytes, uint32_t wanted, const uint32_t *tail)
 {
-    uint32_t value;
+    uint32_t value, last;
 
     memcpy(&value, bytes, sizeof value);
-    return value == wanted && !memcmp(bytes + sizeof value, zeros, sizeof zeros - sizeof value);
+    memcpy(&last, bytes + TAIL, sizeof last);
+    return value == wanted && (!tail || last == *tail) &&
+           !memcmp(bytes + sizeof value, zeros, TAIL - sizeof value);
+}
+
+/* What a page of the section has there; null: it is beyond the end. */
+static const uint32_t *section_tail(unsigned page)
+{
+    return address_of(page) + TAIL < S.oracle.section_size ? &S.oracle.section_tail[page] : NULL;
 }
 
 /* A page of the section that is in memory, and what the pager has where that counts. */
@@ -542,13 +562,14 @@ static void section_check(unsigned page)
     bool resident = quire_section_resident(S.section, address_of(page));
     uint32_t wanted = S.oracle.section_value[page];
 
-    if (resident && page >= S.oracle.section_pages)
+    if (resident && address_of(page) >= S.oracle.section_size)
         fail("the section has a page beyond its end", "");
-    if (resident && !page_holds(soft_frame(S.world.machine, entry_pfn(e)), wanted))
+    if (resident &&
+        !page_holds(soft_frame(S.world.machine, entry_pfn(e)), wanted, section_tail(page)))
         fail("wrong content", "a page of the section");
     if (resident && (entry_dirty(e) || S.options->sections == SEARCH_MEMORY))
         return;
-    if (!page_holds(S.oracle.file + address_of(page), wanted))
+    if (!page_holds(S.oracle.file + address_of(page), wanted, section_tail(page)))
         fail("wrong content", "what the pager has of a page that does not count as changed");
 }
 
@@ -558,13 +579,16 @@ static void page_check(unsigned s, unsigned t)
     const unsigned char *bytes = zeros;
     uint32_t prot = S.oracle.prot[s][touched[t]], wanted = *value_of(s, t);
     bool view = S.section && !S.oracle.owned[s][t];
+    bool shown = view && S.oracle.mapped[s][touched[t]];
+    const uint32_t nothing = 0;
+    const uint32_t *tail = shown ? section_tail(viewed[t]) : S.section ? &wanted : &nothing;
     const char text[] = {
         'p', 'a', 'g', 'e', ' ', (char)('0' + t), ' ', 'o', 'f', ' ', (char)('A' + s), 0};
 
     quire_page(S.space[s], address_of(touched[t]), &page);
     if (page.kind != QUIRE_PAGE_EMPTY)
         bytes = soft_frame(S.world.machine, page.pfn);
-    if (!(view && page.kind == QUIRE_PAGE_EMPTY) && !page_holds(bytes, wanted))
+    if (!(view && page.kind == QUIRE_PAGE_EMPTY) && !page_holds(bytes, wanted, tail))
         fail("wrong content", text);
     if (page.kind != QUIRE_PAGE_EMPTY && page.readable && beyond_end(s, t))
         fail("a view shows what is beyond the end", text);
@@ -742,7 +766,7 @@ static bool map_start(void)
     }
     test_file_init(&S.file, &S.world, S.options->sections == SEARCH_FILE ? S.oracle.file : NULL,
                    sizeof S.oracle.file);
-    S.oracle.section_pages = SECTION_PAGES;
+    S.oracle.section_size = sizeof S.oracle.file;
     if (test_file_open(&S.file, sizeof S.oracle.file, &S.section) != QUIRE_OK)
         return false;
     for (unsigned t = 0; t < TOUCHED; t++) {

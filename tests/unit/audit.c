@@ -6,8 +6,10 @@
  * damages one word at a time, and wants a finding that says what is wrong; with the word put back
  * there is none.
  */
+#include "pager.h"
 #include "unit.h"
 
+#include "paged.h"
 #include "pin.h"
 #include "section.h"
 
@@ -271,6 +273,9 @@ static void entries(void)
     *e |= ENTRY_WRITE;
     n += wanted(&s, "writable in a shared root");
     s.c->root = free_frame(&s);
+    n += wanted(&s, "is no root");
+    s.c->root = QI_NO_FRAME;
+    s.c->root_own = 1;
     n += wanted(&s, "is no root");
     FIGURES("%u kinds of damage", n);
     scene_end(&s);
@@ -631,11 +636,167 @@ static void sections(void)
     n += wanted(&s, "promised pages");
     free_record->state = QI_SECTION_LIVE;
     n += wanted(&s, "sections: 1 counted, 2 found");
+    s.q->dead_sections++;
+    n += wanted(&s, "dead sections: 1 counted, 0 found");
+    s.q->dead_section = section->next = section;
+    n += wanted(&s, "dead sections: 0 counted, 2 found");
     FIGURES("%u kinds of damage", n);
     quire_section_close(section);
     scene_end(&s);
 }
 
+/* ---- slots ----------------------------------------------------------------------------------- */
+
+enum { SLOTS = 64 };
+
+static uint8_t device[SLOTS << QUIRE_PAGE_SHIFT];
+static struct test_file file;
+
+static struct qi_paged *slot_at(struct scene *s, vaddr_t address)
+{
+    return paged_record(&s->q->paging, entry_slot(*slot_of(s, s->b, address, 1)));
+}
+
+/* Pages of b: 0 is on the device only, 1 is kept, 2 and 3 are on standby, the last is modified. */
+static struct quire_pagefile *slots_begin(struct scene *s)
+{
+    struct quire_pagefile *pagefile;
+    struct qi_cpu *cpu;
+
+    begin_with(&s->u, &(struct test_options){.max_slots = SLOTS});
+    s->q = s->u.w.q;
+    s->a = NULL;
+    s->b = space_new(&s->u);
+    s->c = fork_of(&s->u, s->b);
+    test_file_init(&file, &s->u.w, device, sizeof device);
+    pagefile = test_file_page_to(&file, 0);
+    map(&s->u, s->b, 0, 2 * LEAF, RW);
+    for (unsigned i = 0; i < 4; i++)
+        put(&s->u, s->b, PAGE(i), (uint8_t)(i + 1));
+    put(&s->u, s->b, LEAF, 5);
+    put(&s->u, s->b, LEAF + PAGE(3), 6);
+    CHECK_OK(quire_advise_pages(s->b, 0, PAGE(4), QUIRE_PAGES_OUT));
+    while (quire_balance(s->q))
+        audit(&s->u);
+    cpu = qi_enter(s->q);
+    CHECK(qi_paged_steal(cpu, 1) == 1);
+    qi_leave(cpu);
+    CHECK(get(&s->u, s->b, PAGE(1)) == 2);
+    CHECK_OK(quire_advise_pages(s->b, LEAF, PAGE(1), QUIRE_PAGES_OUT));
+    CHECK(slot_at(s, 0)->state == QI_PAGED_OUT && slot_at(s, PAGE(3))->state == QI_PAGED_STANDBY);
+    CHECK(slot_at(s, LEAF)->state == QI_PAGED_MODIFIED);
+    test_run(&s->u.w, 0, NULL);
+    s->healthy = test_world_copy(&s->u.w);
+    return pagefile;
+}
+
+/* Goal: a slot has one owner, which fits its state.  Method: entries and states, one word each. */
+static unsigned owners(struct scene *s)
+{
+    struct qi_frame *keeper = record(s, pfn_at(s->b, PAGE(1)));
+    entry_t *out = slot_of(s, s->b, 0, 1), *listed = slot_of(s, s->b, PAGE(2), 1);
+    unsigned n = 0;
+
+    keeper->side = 0;
+    n += wanted(s, "slot 0, whose state");
+    *out = entry_paged(SLOTS + 1);
+    n += wanted(s, "slot 65, whose state");
+    *out = *listed;
+    n += wanted(s, "whose state is");
+    slot_at(s, 0)->state = QI_PAGED_FREE;
+    n += wanted(s, "whose state is 0");
+    slot_at(s, 0)->state = QI_PAGED_GONE;
+    n += wanted(s, "whose state is 7");
+    slot_at(s, 0)->state = QI_PAGED_KEPT;
+    n += wanted(s, "whose state is 6");
+    paged_record(&s->q->paging, keeper->side)->state = QI_PAGED_OUT;
+    n += wanted(s, "whose state is 1");
+    paged_record(&s->q->paging, SLOTS)->state = QI_PAGED_OUT;
+    n += wanted(s, "state 1, and 0 owners");
+    keeper->side = QI_NO_FRAME;
+    n += wanted(s, "state 6, and 0 owners");
+    return n;
+}
+
+/* Goal: what is on a list belongs there, and nothing else.  Method: links and counts. */
+static unsigned lists(struct scene *s)
+{
+    struct qi_paging *p = &s->q->paging;
+    struct qi_list *list = &p->modified;
+    struct qi_frame *r = record(s, list->head);
+    unsigned n = 0;
+
+    list->head = UINT32_MAX - 1;
+    n += wanted(s, "and should not be");
+    list->head = free_frame(s);
+    n += wanted(s, "and should not be");
+    r->slot = 0;
+    n += wanted(s, "and should not be");
+    r->slot = SLOTS + 1;
+    n += wanted(s, "and should not be");
+    r->prev = list->head;
+    n += wanted(s, "and should not be");
+    paged_record(p, r->slot)->state = QI_PAGED_STANDBY;
+    n += wanted(s, "and should not be");
+    list->count++;
+    n += wanted(s, "list of state 3: 2 counted, 1 found");
+    list->tail = QI_NO_FRAME;
+    n += wanted(s, "list of state 3: 1 counted, 1 found");
+    return n;
+}
+
+/* Goal: a slot names the frame that names it. */
+static unsigned frames_of_slots(struct scene *s)
+{
+    struct qi_frame *keeper = record(s, pfn_at(s->b, PAGE(1)));
+    struct qi_paged *kept = paged_record(&s->q->paging, keeper->side);
+    unsigned n = 0;
+
+    kept->page = QI_NO_FRAME;
+    n += wanted(s, "does not keep it");
+    kept->page = s->b->root;
+    n += wanted(s, "does not keep it");
+    kept->page = pfn_at(s->b, LEAF + PAGE(3)); /* which has no slot */
+    n += wanted(s, "does not keep it");
+    slot_at(s, PAGE(2))->page = QI_NO_FRAME;
+    n += wanted(s, "is not its page");
+    slot_at(s, PAGE(2))->page = s->b->root;
+    n += wanted(s, "is not its page");
+    slot_at(s, PAGE(2))->page = slot_at(s, PAGE(3))->page;
+    n += wanted(s, "is not its page");
+    paged_record(&s->q->paging, SLOTS)->page = QI_NO_FRAME;
+    paged_record(&s->q->paging, SLOTS)->state = QI_PAGED_GONE; /* needs no owner, but a frame */
+    n += wanted(s, "is not its page");
+    return n;
+}
+
+/* Goal: damage to slots, their lists, and their page files is found. */
+static void slots(void)
+{
+    struct scene s;
+    struct quire_pagefile *pagefile = slots_begin(&s);
+    struct qi_paging *p = &s.q->paging;
+    unsigned n = owners(&s) + lists(&s) + frames_of_slots(&s);
+
+    chunk_of(p, 1)->used++;
+    n += wanted(&s, "slots counted");
+    chunk_of(p, 1)->file = 0;
+    n += wanted(&s, "slots counted");
+    pagefile->used++;
+    n += wanted(&s, "page file 0: 6 slots counted, 5 found");
+    p->used++;
+    n += wanted(&s, "slots: 6 counted, 5 found");
+    s.q->cpus[0].by_state[QI_FRAME_LISTED]++;
+    n += wanted(&s, "slots: 5 counted, 5 found, 3 with a frame");
+    FIGURES("%u kinds of damage", n);
+    CHECK(quire_check(s.q) == 0);
+    free(s.healthy);
+    end(&s.u, s.b);
+    end(&s.u, s.c);
+    CHECK_OK(quire_pagefile_remove(pagefile));
+    finish(&s.u);
+}
+
 CHECK_MAIN("unit.audit", TEST(frames), TEST(counts), TEST(entries), TEST(homes), TEST(regions),
            TEST(neighbours), TEST(pins), TEST(prototypes), TEST(dying), TEST(no_frames),
-           TEST(sections))
+           TEST(sections), TEST(slots))

@@ -3,7 +3,7 @@
  * Clones: a range that equals another until one of them is written.
  */
 #include "pager.h"
-#include "unit.h"
+#include "two.h"
 
 #include "table.h"
 
@@ -36,8 +36,10 @@ static void equal_until_written(void)
     copies = stats_of(&u).copies;
     clone(&u, a, 0, b, PAGE(1), PAGES);
     CHECK(stats_of(&u).copies == copies);
-    for (unsigned i = 0; i < PAGES - 1; i++)
+    for (unsigned i = 0; i < PAGES - 1; i++) {
         CHECK(get(&u, b, PAGE(1 + i)) == (uint8_t)(i + 1));
+        CHECK(page_at(b, PAGE(1 + i)).pfn == page_at(a, PAGE(i)).pfn);
+    }
     CHECK(get(&u, b, PAGE(PAGES)) == 0);
     put(&u, a, PAGE(2), 77);
     put(&u, b, PAGE(4), 88);
@@ -63,6 +65,7 @@ static void again_and_again(void)
     put(&u, a, PAGE(0), 1);
     put(&u, a, PAGE(1), 2);
     clone(&u, a, 0, a, LEAF, 2);
+    CHECK(page_at(a, LEAF).pfn == page_at(a, 0).pfn);
     clone(&u, a, LEAF, a, 2 * LEAF + PAGE(1), 2);
     child = fork_of(&u, a);
     clone(&u, child, 2 * LEAF + PAGE(1), a, PAGE(2), 2);
@@ -102,6 +105,8 @@ static void copied_where_it_must(void)
     put(&u, a, 0, 1);
     clone(&u, a, 0, a, PAGE(1), 1);
     CHECK(get(&u, a, PAGE(1)) == 1);
+    clone(&u, a, PAGE(1), a, 0, 1);
+    CHECK(get(&u, a, 0) == 1);
     CHECK_OK(quire_pin(a, 0, 1, W, &run, 1, &pin));
     clone(&u, a, 0, b, 0, 1);
     put(&u, a, 0, 2);
@@ -136,6 +141,7 @@ static void refused(void)
     map(&u, b, PAGE(1), PAGE(1), R);
     put(&u, a, PAGE(1), 1);
     CHECK_STATUS(quire_clone(a, 1, b, 0, PAGE(1), NULL), QUIRE_MISALIGNED);
+    CHECK_STATUS(quire_clone(a, 0, b, 1, PAGE(1), NULL), QUIRE_MISALIGNED);
     CHECK_STATUS(quire_clone(a, 0, b, 0, 0, NULL), QUIRE_ZERO_LENGTH);
     CHECK_STATUS(quire_clone(a, 0, a, PAGE(1), PAGE(2), NULL), QUIRE_OVERLAPS);
     CHECK_STATUS(quire_clone(a, 0, b, 0, PAGE(2), &done), QUIRE_PROTECTED);
@@ -269,6 +275,28 @@ static void missing_leaves(void)
     finish(&u);
 }
 
+/* Goal: a leaf that lends nothing stays writable: its own pages are elsewhere. */
+static void nothing_to_lend(void)
+{
+    struct unit u;
+    struct quire_space *a, *b;
+
+    begin(&u);
+    a = space_new(&u);
+    b = space_new(&u);
+    map(&u, a, 0, LEAF, RW);
+    map(&u, b, 0, LEAF, RW);
+    put(&u, a, 0, 1);
+    CHECK(get(&u, a, PAGE(1)) == 0);
+    clone(&u, a, PAGE(1), b, PAGE(1), 2);
+    CHECK(*slot_of(&u, a, 0, 2) & ENTRY_WRITE);
+    clone(&u, a, 0, b, 0, 1);
+    CHECK(!(*slot_of(&u, a, 0, 2) & ENTRY_WRITE));
+    end(&u, a);
+    end(&u, b);
+    finish(&u);
+}
+
 /* Goal: what is in the way is told, and how far the clone came. */
 static void in_the_way(void)
 {
@@ -343,6 +371,51 @@ static void too_many_users(void)
     finish(&u);
 }
 
+static struct {
+    struct unit u;
+    struct quire_space *a, *b, *twin;
+} c;
+
+static void clone_page_0(void) { CHECK_OK(quire_clone(c.a, 0, c.b, 0, PAGE(1), NULL)); }
+
+static void twin_writes_page_1(void)
+{
+    const uint8_t byte = 3;
+
+    CHECK_OK(quire_write(c.twin, PAGE(1), &byte, 1, NULL));
+}
+
+/*
+ * Goal: a clone and a copy of the tables above its source freeze the source's leaf, whoever is
+ * first.  Method: a space that shares the tables gets its own between the clone's look at the entry
+ * above the leaf, and its change.
+ */
+static void frozen_by_two(void)
+{
+    entry_t *above;
+
+    begin_with(&c.u, &(struct test_options){.cpus = 2});
+    c.a = space_new(&c.u);
+    c.b = space_new(&c.u);
+    map(&c.u, c.a, 0, LEAF, RW);
+    map(&c.u, c.b, 0, LEAF, RW);
+    put(&c.u, c.a, 0, 1);
+    put(&c.u, c.a, PAGE(1), 2);
+    c.twin = fork_of(&c.u, c.a);
+    above = slot_of(&c.u, c.a, 0, 2);
+    CHECK(*above & ENTRY_WRITE);
+    two.way[0][0] = (struct spot){above, true};
+    (void)two_calls(&c.u, clone_page_0, twin_writes_page_1);
+    audit(&c.u);
+    put(&c.u, c.a, 0, 4);
+    CHECK(get(&c.u, c.b, 0) == 1 && get(&c.u, c.twin, 0) == 1);
+    CHECK(get(&c.u, c.a, PAGE(1)) == 2 && get(&c.u, c.twin, PAGE(1)) == 3);
+    end(&c.u, c.a);
+    end(&c.u, c.b);
+    end(&c.u, c.twin);
+    finish(&c.u);
+}
+
 static pfn_t taken[8192];
 static uint32_t taken_count;
 
@@ -393,4 +466,5 @@ static void waits_for_frames(void)
 
 CHECK_MAIN("unit.clone", TEST(equal_until_written), TEST(again_and_again),
            TEST(copied_where_it_must), TEST(refused), TEST(with_k_frames), TEST(every_kind),
-           TEST(missing_leaves), TEST(in_the_way), TEST(too_many_users), TEST(waits_for_frames))
+           TEST(missing_leaves), TEST(nothing_to_lend), TEST(in_the_way), TEST(too_many_users),
+           TEST(frozen_by_two), TEST(waits_for_frames))

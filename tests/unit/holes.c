@@ -374,6 +374,8 @@ static void hidden_through_fork(void)
     b = fork_of(&u, a);
     protect(&u, b, 0, 2 * LEAF, QUIRE_NONE);
     CHECK(stats_of(&u).hidden > 0);
+    CHECK_OK(quire_access(b, LEAF + PAGE(1), &byte, 1, R | QUIRE_FORCE, NULL)); /* a debugger */
+    CHECK(byte == 12);
     c = fork_of(&u, b);
     CHECK_STATUS(test_load(&u.w, c, 0, &byte), QUIRE_PROTECTED);
     protect(&u, c, 0, LEAF, RW);

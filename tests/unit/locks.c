@@ -174,6 +174,35 @@ static void use_the_rest(void)
     quire_space_destroy(a);
 }
 
+static void start(void *cookie, struct quire_io *io)
+{
+    (void)cookie;
+    quire_io_done(io, true);
+}
+
+/* Sections with a pager and without, their transfers, their ends. */
+static void use_sections(void)
+{
+    static const struct quire_pager pager = {.start = start, .stable = true};
+    struct quire_space *a = make();
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct quire_section *section;
+        vaddr_t at = 0;
+
+        CHECK_OK(quire_section_create(s.u.w.q, 2 * LEAF, i ? &pager : NULL, NULL, &section));
+        CHECK_OK(quire_map_view(a, &at, LEAF, RW, QUIRE_MAP_FIXED | QUIRE_MAP_SHARED, section, 0));
+        store(a, 0);
+        CHECK_OK(quire_section_write(section, LEAF, "\1", 1, 0, NULL));
+        CHECK_OK(quire_section_sync(section, 0, UINT64_MAX, 0, NULL));
+        (void)quire_section_purge(section, 0, UINT64_MAX, true);
+        quire_section_fetch(section, 0, PAGE(2));
+        quire_section_close(section);
+        CHECK_OK(quire_unmap(a, 0, LEAF));
+    }
+    quire_space_destroy(a);
+}
+
 /*
  * Goal: what a lock guards changes only while it is held.  Method: every kind of operation, with
  * two CPUs: one alone stores no lock.
@@ -185,6 +214,7 @@ static void changes_under_locks(void)
                                             .frames = FIRST + MORE,
                                             .no_frames = true,
                                             .max_pins = 2,
+                                            .max_sections = 1,
                                             .colours = 2,
                                             .held = 64,
                                             .max_spaces = 8});
@@ -195,6 +225,7 @@ static void changes_under_locks(void)
     test_touch = compare_all;
     share_and_part();
     use_the_rest();
+    use_sections();
     compare_all(NULL, false);
     test_touch = NULL;
     free(s.before);

@@ -88,6 +88,22 @@ static void other_frees_page_0(void)
     CHECK_OK(quire_unmap(s.twin, 0, PAGE(1)));
 }
 
+/* Who goes through all records holds one that is free. */
+static void other_holds_next(void)
+{
+    struct qi_cpu *cpu = qi_enter_exclusive(s.u.w.q->free_space);
+
+    other_stop();
+    qi_leave(cpu);
+}
+
+static void create(void)
+{
+    struct quire_space *space = space_new(&s.u);
+
+    end(&s.u, space);
+}
+
 static void other_holds_twin(void)
 {
     struct qi_cpu *cpu = qi_enter_exclusive(s.twin);
@@ -315,6 +331,14 @@ static void second_space_is_taken(void)
     end_race();
 }
 
+/* Goal: a new space waits for whoever looks at what its record was before. */
+static void record_is_held(void)
+{
+    start_race(OWN_LEAF);
+    CHECK(two_calls(&s.u, create, other_holds_next));
+    end_race();
+}
+
 /*
  * Goal: the last pin may go while the page is being unmapped.  Method: after the unmapping has seen
  * it pinned, and before it says that the page is an orphan.
@@ -397,4 +421,4 @@ static void machine_sets_bits(void)
 }
 
 CHECK_MAIN("unit.race", TEST(calls_meet), TEST(asked_while_it_moves), TEST(second_space_is_taken),
-           TEST(unpinned_while_unmapped), TEST(machine_sets_bits))
+           TEST(record_is_held), TEST(unpinned_while_unmapped), TEST(machine_sets_bits))

@@ -99,7 +99,7 @@ static void written_back(void)
     CHECK(disk[0] == 1 && disk[PAGE(2)] == 3);
     CHECK(f.file.pages_written == 2);
     CHECK_OK(quire_section_sync(f.section, 0, UINT64_MAX, 0, &mine));
-    CHECK(f.file.pages_written == 2);
+    CHECK(f.file.pages_written == 2 && stats_of(&f.u).pages_written == 2);
     put(&f.u, f.space, PAGE(1), 2); /* through a view that could write before */
     f.file.fail_writes = true;
     CHECK_STATUS(quire_section_sync(f.section, 0, PAGE(1), 0, &mine), QUIRE_IO_ERROR);
@@ -254,6 +254,8 @@ static void seals(void)
     CHECK_STATUS(quire_section_write(f.section, 0, &byte, 1, 0, NULL), QUIRE_SEALED);
     CHECK_STATUS(quire_section_resize(f.section, sizeof disk + 1), QUIRE_SEALED);
     CHECK_OK(quire_section_resize(f.section, PAGE(3)));
+    CHECK_OK(quire_section_seal(f.section, QUIRE_SEAL_SHRINK));
+    CHECK_OK(quire_section_resize(f.section, PAGE(3))); /* neither */
     view(&f, f.space, PAGE(5), 2, RW, 0, 0);
     put(&f.u, f.space, PAGE(5), 1);
     CHECK(file_byte(&f, 0) == stored(0));
@@ -288,6 +290,63 @@ static void purged(void)
     fixture_finish(&f);
 }
 
+/* Goal: what is not in the range, or of another section, stays mapped. */
+static void purged_in_part(void)
+{
+    struct fixture f;
+    struct quire_section_info info;
+    struct quire_section *other;
+    struct test_file file;
+    vaddr_t at = PAGE(5); /* behind the last page of the first one */
+
+    fixture_begin(&f);
+    test_file_init(&file, &f.u.w, disk, sizeof disk);
+    CHECK_OK(test_file_open(&file, PAGE(4), &other));
+    CHECK_OK(quire_map_view(f.space, &at, PAGE(4), R, QUIRE_MAP_FIXED, other, 0));
+    view(&f, f.space, PAGE(1), 4, R, 0, 0);
+    for (unsigned n = 0; n < 4; n++) {
+        CHECK(get(&f.u, f.space, PAGE(1 + n)) == stored(n));
+        CHECK(get(&f.u, f.space, PAGE(5 + n)) == stored(n));
+    }
+    CHECK(quire_section_purge(f.section, PAGE(1), PAGE(1), true) == 1);
+    CHECK(quire_section_purge(f.section, PAGE(4), PAGE(2), true) == 0);
+    audit(&f.u);
+    quire_section_info(f.section, &info);
+    CHECK(info.mapped == 3 && !quire_section_resident(f.section, PAGE(1)));
+    quire_section_info(other, &info);
+    CHECK(info.mapped == 4);
+    quire_section_close(other);
+    fixture_finish(&f);
+}
+
+/* Goal: shared memory is not forgotten while it is wanted, and nothing is nothing. */
+static void memory_is_kept(void)
+{
+    struct unit u;
+    struct quire_section *memory;
+    uint8_t byte = 5;
+
+    begin_with(&u, &(struct test_options){.max_sections = 1});
+    CHECK_OK(quire_section_create(u.w.q, PAGE(4), NULL, NULL, &memory));
+    CHECK_OK(quire_section_write(memory, 0, &byte, 1, 0, NULL));
+    CHECK(quire_section_purge(memory, 0, UINT64_MAX, true) == 0);
+    CHECK_OK(quire_section_discard(memory, 0, 0));
+    CHECK_OK(quire_section_discard(memory, 1, PAGE(1) - 1)); /* no whole page */
+    byte = 0;
+    CHECK_OK(quire_section_read(memory, 0, &byte, 1, 0, NULL));
+    CHECK(byte == 5);
+    CHECK_OK(quire_section_write(memory, PAGE(1), &byte, 1, 0, NULL));
+    for (unsigned n = 0; n < 2; n++) { /* there, and then not */
+        CHECK_OK(quire_section_discard(memory, 0, PAGE(1)));
+        CHECK_OK(quire_section_read(memory, 0, &byte, 1, 0, NULL));
+        CHECK(byte == 0 && !quire_section_resident(memory, 0));
+    }
+    CHECK_OK(quire_section_read(memory, PAGE(1), &byte, 1, 0, NULL));
+    CHECK(byte == 5);
+    quire_section_close(memory);
+    finish(&u);
+}
+
 /* Goal: a debugger reads what is not mapped, and writes a copy; a shared view he obeys. */
 static void forced(void)
 {
@@ -313,4 +372,4 @@ static void forced(void)
 
 CHECK_MAIN("unit.section", TEST(one_file), TEST(private_copies), TEST(forked), TEST(written_back),
            TEST(cut_off), TEST(failed_reads), TEST(late), TEST(shared_memory), TEST(seals),
-           TEST(purged), TEST(forced))
+           TEST(purged), TEST(purged_in_part), TEST(memory_is_kept), TEST(forced))

@@ -301,6 +301,8 @@ static void whole_pages_are_not_read(void)
     f.file.fail_reads = false;
     CHECK(file_byte(&f, PAGE(4) + 6) == 3);
     CHECK(file_byte(&f, PAGE(3)) == stored(3));
+    CHECK_OK(quire_section_sync(f.section, 0, UINT64_MAX, 0, NULL));
+    CHECK(disk[PAGE(1)] == 3 && disk[PAGE(4) + 6] == 3 && disk[PAGE(4) + 7] == 0);
     fixture_finish(&f);
 }
 
@@ -336,6 +338,7 @@ static void failures_are_told_once(void)
     CHECK(page_at(f.space, PAGE(1)).kind == QUIRE_PAGE_EMPTY);
     CHECK(!quire_section_resident(f.section, 0));
     CHECK(stats_of(&f.u).read_errors == 2); /* with others, and alone */
+    CHECK(stats_of(&f.u).pages_read == 4);
     f.file.fail_reads = false;
     CHECK(get(&f.u, f.space, PAGE(1)) == 1);
     fixture_finish(&f);

@@ -14,6 +14,7 @@ static struct {
     struct unit u;
     struct test_file file;
     struct quire_section *section;
+    struct quire_space *space; /* of some tests, with a shared view of all pages from PAGE(1) on */
 } f;
 
 /* The entry of a page whose leaf is there. */
@@ -35,7 +36,7 @@ static uint8_t file_byte(uint64_t at)
 /* Page 0 is in memory, and no frame that is free is clean. */
 static void race_begin(void)
 {
-    begin_with(&f.u, &(struct test_options){.max_sections = 1, .cpus = 2});
+    begin_with(&f.u, &(struct test_options){.max_sections = 2, .cpus = 2});
     memset(disk, 100, sizeof disk);
     test_file_init(&f.file, &f.u.w, disk, sizeof disk);
     CHECK_OK(test_file_open(&f.file, sizeof disk, &f.section));
@@ -46,10 +47,31 @@ static void race_begin(void)
 
 static void race_finish(void)
 {
+    struct quire *q = f.u.w.q;
+    unsigned records = 0;
+
     audit(&f.u);
+    for (const struct quire_io *io = q->free_transfer; io; io = io->next)
+        records++;
+    CHECK(records == q->max_transfers);
     quire_section_close(f.section);
     CHECK(f.file.gone);
     finish(&f.u);
+}
+
+static void view_begin(void)
+{
+    vaddr_t at = PAGE(1);
+
+    f.space = space_new(&f.u);
+    CHECK_OK(quire_map_view(f.space, &at, PAGE(PAGES), RW, QUIRE_MAP_FIXED | QUIRE_MAP_SHARED,
+                            f.section, 0));
+}
+
+static void view_end(void)
+{
+    end(&f.u, f.space);
+    f.space = NULL;
 }
 
 /* ---- what a frame held before ---------------------------------------------------------------- */
@@ -173,4 +195,370 @@ static void written_while_cut(void)
     race_finish();
 }
 
-CHECK_MAIN("unit.section_races", TEST(frames_before), TEST(tail), TEST(written_while_cut))
+/* ---- every moment ---------------------------------------------------------------------------- */
+
+static uint8_t got;
+static size_t got_count;
+
+/* A device that is late ends what waits longest, else the other call goes on. */
+static void device(struct test_world *world, struct quire_section *section)
+{
+    if (f.file.waiting_count > 0)
+        test_file_end(&f.file, 0);
+    else
+        two_wait(world, section);
+}
+
+static void device_ends(void)
+{
+    while (f.file.waiting_count > 0)
+        test_file_end(&f.file, 0);
+}
+
+static void change_pages(void)
+{
+    const uint8_t byte = 5;
+
+    CHECK_OK(quire_section_write(f.section, 0, &byte, 1, 0, NULL));
+    CHECK_OK(quire_section_write(f.section, PAGE(3), &byte, 1, 0, NULL));
+}
+
+static void cut_all(void) { CHECK_OK(quire_section_resize(f.section, 0)); }
+static void cut_two(void) { CHECK_OK(quire_section_resize(f.section, PAGE(2))); }
+static void discard_all(void) { CHECK_OK(quire_section_discard(f.section, 0, UINT64_MAX)); }
+static void purge_all(void) { (void)quire_section_purge(f.section, 0, UINT64_MAX, false); }
+static void seal(void) { CHECK_OK(quire_section_seal(f.section, QUIRE_SEAL_WRITE)); }
+
+static void sync_all(void) { CHECK_OK(quire_section_sync(f.section, 0, UINT64_MAX, 0, NULL)); }
+
+static void read_3(void)
+{
+    CHECK_OK(quire_section_read(f.section, PAGE(3), &got, 1, 0, &got_count));
+}
+
+static void touch_3(void)
+{
+    enum quire_status status = quire_fault(f.space, PAGE(4), R);
+
+    CHECK(status == QUIRE_OK ||
+          (status == QUIRE_BEYOND_END && quire_section_size(f.section) == PAGE(2)));
+}
+
+static void write_3(void)
+{
+    const uint8_t byte = 7;
+
+    CHECK_OK(quire_write(f.space, PAGE(4), &byte, 1, NULL));
+}
+
+static void purge_views(void) { (void)quire_section_purge(f.section, 0, UINT64_MAX, true); }
+
+static void is_cut(void) { CHECK(quire_section_size(f.section) == 0); }
+
+static void is_cut_or_read(void)
+{
+    CHECK(quire_section_size(f.section) == PAGE(2));
+    CHECK(!quire_section_resident(f.section, PAGE(3)));
+    CHECK(got_count == 0 || got == 100);
+}
+
+static void is_written(void) { CHECK(disk[0] == 5 && disk[PAGE(3)] == 5); }
+
+static void is_written_or_gone(void)
+{
+    CHECK(file_byte(0) == disk[0]);
+    CHECK(file_byte(PAGE(3)) == disk[PAGE(3)]);
+}
+
+static void is_sealed(void)
+{
+    struct quire_section_info info;
+
+    quire_section_info(f.section, &info);
+    CHECK(info.seals == QUIRE_SEAL_WRITE);
+    CHECK(file_byte(PAGE(3)) == 100);
+}
+
+static void is_out_of_view(void)
+{
+    uint8_t byte;
+
+    is_cut_or_read();
+    CHECK_STATUS(quire_read(f.space, PAGE(4), &byte, 1, NULL), QUIRE_BEYOND_END);
+    view_end();
+}
+
+static void is_mapped(void)
+{
+    struct quire_section_info info;
+
+    quire_section_info(f.section, &info);
+    CHECK(info.mapped > 0 && get(&f.u, f.space, PAGE(4)) == 100);
+    view_end();
+}
+
+static void is_in_view(void)
+{
+    CHECK(get(&f.u, f.space, PAGE(4)) == 100);
+    view_end();
+}
+
+/* Written back or not: if it is clean, the device has it. */
+static void is_not_lost(void)
+{
+    CHECK(get(&f.u, f.space, PAGE(4)) == 7);
+    (void)quire_section_purge(f.section, 0, UINT64_MAX, true);
+    CHECK(file_byte(PAGE(3)) == 7);
+    view_end();
+}
+
+/* Goal: whenever another call comes between, each does what it says.  Method: at every access. */
+static void at_every_moment(void)
+{
+    static const struct {
+        void (*before)(void), (*call)(void), (*other)(void), (*after)(void);
+    } rows[] = {
+        {NULL, cut_all, purge_all, is_cut},
+        {NULL, cut_all, cut_all, is_cut},
+        {NULL, cut_two, read_3, is_cut_or_read},
+        {NULL, read_3, cut_two, is_cut_or_read},
+        {change_pages, sync_all, begin_write, is_written},
+        {change_pages, sync_all, discard_all, is_written_or_gone},
+        {NULL, seal, purge_all, is_sealed},
+        {view_begin, touch_3, touch_3, is_mapped},
+        {view_begin, touch_3, purge_views, is_in_view},
+        {view_begin, touch_3, cut_two, is_out_of_view},
+        {view_begin, cut_two, touch_3, is_out_of_view},
+        {view_begin, write_3, sync_all, is_not_lost},
+        {view_begin, sync_all, write_3, is_not_lost},
+        {view_begin, purge_views, write_3, is_not_lost},
+    };
+    unsigned moments = 0;
+
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        for (unsigned n = 1, more = true; more; n += MICRO ? 1 : 16) {
+            race_begin();
+            if (rows[i].before)
+                rows[i].before();
+            f.file.late = true;
+            f.u.w.wait_io = device;
+            f.u.w.yield = two_yield;
+            more = two_calls_at(&f.u, rows[i].call, rows[i].other, n);
+            moments += more;
+            device_ends();
+            audit(&f.u);
+            f.file.late = false;
+            f.u.w.yield = NULL;
+            if (!more) /* one after the other */
+                rows[i].other();
+            rows[i].after();
+            race_finish();
+        }
+    FIGURES("%u moments", moments);
+}
+
+/* ---- catching up ----------------------------------------------------------------------------- */
+
+static unsigned touches;
+
+/* Whenever the tree is looked at, CPU 1 maps its page 3. */
+static void map_again(const void *address, bool write)
+{
+    if (address != &f.section->root || write)
+        return;
+    test_touch = NULL;
+    test_cpu = 1;
+    CHECK_OK(quire_fault(f.space, PAGE(4), R));
+    test_cpu = 0;
+    touches++;
+    test_touch = map_again;
+}
+
+/* Goal: a program that goes on mapping what is discarded does not hold up who discards it. */
+static void mapped_again_and_again(void)
+{
+    uint64_t reads;
+
+    race_begin();
+    view_begin();
+    CHECK(get(&f.u, f.space, PAGE(4)) == 100);
+    reads = f.file.reads;
+    test_touch = map_again;
+    CHECK_OK(quire_section_discard(f.section, PAGE(3), PAGE(1)));
+    test_touch = NULL;
+    audit(&f.u);
+    CHECK(touches >= 4 && quire_section_resident(f.section, PAGE(3)));
+    CHECK(f.file.reads == reads);
+    CHECK_OK(quire_section_discard(f.section, PAGE(3), PAGE(1)));
+    CHECK(!quire_section_resident(f.section, PAGE(3)));
+    view_end();
+    race_finish();
+}
+
+/* Goal: the same of memory, which no pager can bring back: the page that stays is cleared. */
+static void cleared_in_use(void)
+{
+    struct quire_section *file_section;
+    const uint8_t byte = 9;
+
+    race_begin();
+    file_section = f.section;
+    CHECK_OK(quire_section_create(f.u.w.q, PAGE(PAGES), NULL, NULL, &f.section));
+    view_begin();
+    CHECK_OK(quire_section_write(f.section, PAGE(3), &byte, 1, 0, NULL));
+    test_touch = map_again;
+    CHECK_OK(quire_section_discard(f.section, PAGE(3), PAGE(1)));
+    test_touch = NULL;
+    audit(&f.u);
+    CHECK(quire_section_resident(f.section, PAGE(3)) && get(&f.u, f.space, PAGE(4)) == 0);
+    view_end();
+    quire_section_close(f.section);
+    f.section = file_section;
+    race_finish();
+}
+
+/* ---- a page that is whole no longer ---------------------------------------------------------- */
+
+static void write_tail(void)
+{
+    const uint8_t bytes[3] = {7, 7, 7};
+
+    CHECK_OK(quire_section_write(f.section, PAGE(1), bytes, sizeof bytes, 0, NULL));
+}
+
+/* The section grows, gets a byte behind these, and forgets the page that the device has. */
+static void grow_and_forget(void)
+{
+    const uint8_t byte = 9;
+
+    CHECK_OK(quire_section_resize(f.section, PAGE(2)));
+    CHECK_OK(quire_section_write(f.section, PAGE(1) + 3, &byte, 1, 0, NULL));
+    CHECK_OK(quire_section_sync(f.section, 0, UINT64_MAX, 0, NULL));
+    CHECK(quire_section_purge(f.section, PAGE(1), PAGE(1), false) == 1);
+}
+
+/* Goal: what was all of the last page is a part of it once the section has grown. */
+static void grown_meanwhile(void)
+{
+    race_begin();
+    cut();
+    discard_all();
+    two.way[0][0] = (struct spot){&f.section->lock.word, true};
+    (void)two_calls(&f.u, write_tail, grow_and_forget);
+    audit(&f.u);
+    CHECK(file_byte(PAGE(1)) == 7 && file_byte(PAGE(1) + 2) == 7);
+    CHECK(file_byte(PAGE(1) + 3) == 9);
+    race_finish();
+}
+
+/* ---- dead sections --------------------------------------------------------------------------- */
+
+enum { LEAVES = 12 };
+
+static struct quire_section *memory;
+
+static void memory_begin(void)
+{
+    const uint8_t byte = 1;
+
+    CHECK_OK(quire_section_create(f.u.w.q, LEAVES * LEAF, NULL, NULL, &memory));
+    for (unsigned i = 0; i < LEAVES; i++)
+        CHECK_OK(quire_section_write(memory, i * LEAF, &byte, 1, 0, NULL));
+}
+
+static void memory_view(void)
+{
+    vaddr_t at = 0;
+
+    f.space = space_new(&f.u);
+    CHECK_OK(quire_map_view(f.space, &at, LEAF, RW, QUIRE_MAP_FIXED | QUIRE_MAP_SHARED, memory, 0));
+    CHECK(get(&f.u, f.space, 0) == 1);
+    quire_section_close(memory);
+    test_run(&f.u.w, 0, NULL);
+}
+
+static void close_memory(void) { quire_section_close(memory); }
+static void work_off(void) { (void)quire_work(f.u.w.q, UINT32_MAX); }
+static void destroy(void) { quire_space_destroy(f.space); }
+
+/* Goal: whoever frees what has died, two calls free it once. */
+static void freed_by_two(void)
+{
+    unsigned moments = 0;
+
+    for (unsigned viewed = 0; viewed < 2; viewed++)
+        for (unsigned n = 1, more = true; more; n += MICRO ? 1 : 16) {
+            begin_with(&f.u, &(struct test_options){.max_sections = 1, .cpus = 2});
+            memory_begin();
+            if (viewed)
+                memory_view();
+            f.u.w.yield = two_yield;
+            more = two_calls_at(&f.u, viewed ? destroy : close_memory, work_off, n);
+            moments += more;
+            f.u.w.yield = NULL;
+            work_off();
+            CHECK(stats_of(&f.u).sections == 0);
+            finish(&f.u);
+        }
+    FIGURES("%u moments", moments);
+}
+
+static pfn_t taken[8192];
+static uint32_t taken_count;
+
+static void take_all(void)
+{
+    while (taken_count < 8192 && quire_frame_take(f.u.w.q, &taken[taken_count]) == QUIRE_OK)
+        taken_count++;
+}
+
+static bool there_is_memory(struct test_world *world, uint32_t frames)
+{
+    (void)frames;
+    return quire_free_frames(world->q) > 0;
+}
+
+static void fault_first(void) { CHECK_OK(quire_fault(f.space, 0, W)); }
+
+/* A section that has died, of more leaves than the end of its last transfer frees. */
+static void half_dead(void)
+{
+    static const uint8_t page[QUIRE_PAGE_SIZE] = {1};
+    struct quire_section *section;
+
+    test_file_init(&f.file, &f.u.w, disk, sizeof disk);
+    CHECK_OK(test_file_open(&f.file, LEAVES * LEAF, &section));
+    for (unsigned i = 1; i < LEAVES; i++)
+        CHECK_OK(quire_section_write(section, i * LEAF, page, sizeof page, 0, NULL));
+    f.file.late = true;
+    quire_section_fetch(section, 0, PAGE(1));
+    quire_section_close(section);
+    CHECK(f.file.waiting_count == 1);
+    test_file_end(&f.file, 0);
+    CHECK(stats_of(&f.u).sections == 1);
+}
+
+/* Goal: what a dead section still has is memory, for one who frees it himself, or comes second. */
+static void dead_sections_are_memory(void)
+{
+    for (unsigned n = 1, more = true; more; n += MICRO ? 1 : 16) {
+        begin_with(&f.u, &(struct test_options){.max_sections = 1, .cpus = 2});
+        f.space = space_new(&f.u);
+        map(&f.u, f.space, 0, LEAF, RW);
+        half_dead();
+        take_all();
+        f.u.w.need_frames = there_is_memory;
+        more = two_calls_at(&f.u, fault_first, work_off, n);
+        CHECK(page_at(f.space, 0).kind == QUIRE_PAGE_PRIVATE);
+        while (taken_count > 0)
+            quire_frame_give(f.u.w.q, taken[--taken_count]);
+        work_off();
+        CHECK(f.file.gone == 1);
+        view_end();
+        finish(&f.u);
+    }
+}
+
+CHECK_MAIN("unit.section_races", TEST(frames_before), TEST(tail), TEST(written_while_cut),
+           TEST(at_every_moment), TEST(mapped_again_and_again), TEST(cleared_in_use),
+           TEST(grown_meanwhile), TEST(freed_by_two), TEST(dead_sections_are_memory))

@@ -2,10 +2,10 @@
 /*
  * Two calls at once, on one thread: CPU 0 makes one, and CPU 1 the other, on a stack of its own.
  *
- * CPU 1 begins where a test says so, or when CPU 0 has passed a list of *spots*, accesses to shared
- * words.  It stops at the last spot of a list of its own, in its first flush, or where it says so
- * itself, and goes on when CPU 0 has to wait, for which there is nobody else; so each test is one
- * exact schedule.
+ * CPU 1 begins where a test says so, when CPU 0 has passed a list of *spots*, accesses to shared
+ * words, or at the n-th access of all (two_calls_at: a test can try every n).  It stops at the last
+ * spot of a list of its own, in its first flush, or where it says so itself, and goes on when CPU 0
+ * has to wait, for which there is nobody else; so each test is one exact schedule.
  */
 #ifndef TESTS_UNIT_TWO_H
 #define TESTS_UNIT_TWO_H
@@ -14,7 +14,7 @@
 
 #include "unit.h"
 
-enum { SPOTS = 4, OTHER_STACK = 1 << 18 };
+enum { SPOTS = 4, OTHER_STACK = 1 << 18, PATIENCE = 16 };
 
 struct spot {
     const void *word;
@@ -24,6 +24,9 @@ struct spot {
 static struct {
     struct spot way[2][SPOTS]; /* of each CPU: spots that it passes, in order */
     unsigned passed[2];
+    unsigned at;           /* accesses of CPU 0 until CPU 1 begins; 0: it goes by the spots */
+    unsigned alone;        /* waits with nobody else there */
+    unsigned yields;       /* since one of them gave up looking */
     bool in_flush;         /* CPU 1 stops in its flush */
     unsigned began, ended; /* calls of CPU 1 */
     void (*other)(void);   /* CPU 1's call */
@@ -66,6 +69,8 @@ static void two_touch(const void *address, bool write)
     unsigned cpu = test_cpu, *passed = &two.passed[cpu];
     const struct spot *spot = &two.way[cpu][*passed];
 
+    if (cpu == 0 && two.at > 0 && --two.at == 0)
+        other_begin();
     if (*passed == SPOTS || spot->word != address || spot->write != write)
         return;
     ++*passed;
@@ -91,28 +96,38 @@ static void two_flush(struct soft_machine *machine, struct quire_space *space, v
 static void two_wait(struct test_world *world, const void *key)
 {
     (void)world, (void)key;
-    CHECK(two.began > two.ended); /* else nobody can end the wait */
-    if (test_cpu == 0)
+    if (two.began == two.ended)
+        CHECK(++two.alone < PATIENCE); /* what it waits for has ended meanwhile, or never will */
+    else if (test_cpu == 0)
         other_go_on();
     else
         other_stop();
 }
 
-/*
- * CPU 0 makes `call`, and CPU 1 the other one: at once, if no spots are given.  Returns whether CPU
- * 0 waited for CPU 1.
- */
-static inline bool two_calls(struct unit *u, void (*call)(void), void (*other)(void))
+/* Who has looked again and again lets the other one go on. */
+static inline void two_yield(struct test_world *world)
+{
+    (void)world;
+    if (++two.yields < PATIENCE)
+        return;
+    two.yields = 0;
+    if (test_cpu == 1)
+        other_stop();
+    else if (two.began > two.ended)
+        other_go_on();
+}
+
+static bool two_run(struct unit *u, void (*call)(void), void (*other)(void))
 {
     bool waited;
 
     two.other = other;
-    two.began = two.ended = 0;
+    two.began = two.ended = two.alone = 0;
     two.passed[0] = two.passed[1] = 0;
     u->w.wait = two_wait;
     u->w.machine->on_flush = two_flush;
     test_touch = two_touch;
-    if (!two.way[0][0].word)
+    if (!two.way[0][0].word && two.at == 0)
         other_begin();
     call();
     waited = two.ended > 0;
@@ -121,6 +136,26 @@ static inline bool two_calls(struct unit *u, void (*call)(void), void (*other)(v
     test_touch = NULL;
     u->w.machine->on_flush = NULL;
     u->w.wait = NULL;
+    return waited;
+}
+
+/* CPU 0 makes `call`, and CPU 1 the other one at CPU 0's n-th access; false: there are fewer. */
+static inline bool two_calls_at(struct unit *u, void (*call)(void), void (*other)(void), unsigned n)
+{
+    two.at = n;
+    (void)two_run(u, call, other);
+    two.at = 0;
+    return two.began == 1;
+}
+
+/*
+ * CPU 0 makes `call`, and CPU 1 the other one: at once, if no spots are given.  Returns whether CPU
+ * 0 waited for CPU 1.
+ */
+static inline bool two_calls(struct unit *u, void (*call)(void), void (*other)(void))
+{
+    bool waited = two_run(u, call, other);
+
     CHECK(two.began == 1);
     CHECK(!two.in_flush && (!two.way[1][0].word || two.passed[1] == SPOTS));
     memset(two.way, 0, sizeof two.way);

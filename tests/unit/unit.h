@@ -43,7 +43,7 @@ static inline void audit(struct unit *u)
 {
     struct quire_stats s = stats_of(u);
     uint64_t known = s.frames_free + s.frames_data + s.frames_table + s.frames_side +
-                     s.frames_node + s.frames_taken;
+                     s.frames_node + s.frames_taken + s.frames_listed;
 
     CHECK(test_world_findings(&u->w) == 0);
     CHECK(u->w.machine->violations == 0);

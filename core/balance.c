@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Balance: how much is free, and who sees to it.
+ *
+ * A number of frames (config.keep_free) is to be free, or on the standby lists, which is nearly as
+ * good.  The embedder's worker calls quire_balance until that is so: a step writes modified pages,
+ * and, where those that are being written will not do, lets pages leave in a slice of a pass.  A
+ * call that finds no frame at all takes the same steps itself, and waits for a transfer if pages
+ * are on their way out.
+ *
+ * A pass that lets nothing leave is followed by one that is content with younger pages, down to
+ * those that were not used since the pass before; if that finds nothing either, there is nothing to
+ * be had, and the host is asked (host_need_frames).
+ *
+ * Progress.  Paging out takes no frame and no record that anybody else may hold: slots are records
+ * of the arena, and page files have transfers of their own.  Writes that fail, one after the other,
+ * are an end too: their pages stay.
+ *
+ * One call at a time pages out; the others wait for what it finds.
+ */
+#include "workset.h"
+
+/*
+ * Pages that the call which has too few frames may take back at its next try: its own, and one of
+ * a section.  Less than the need and these is no progress: the next try would take back what left
+ * for it, and find as few frames as this one.
+ */
+enum { TAKEN_BACK = 2 };
+
+static uint32_t at_hand(const struct quire *q)
+{
+    uint32_t frames = qi_frames_in_state(q, QI_FRAME_FREE) +
+                      qi_frames_in_state(q, QI_FRAME_ZEROED) + qi_standby_count(&q->paging);
+    return frames > q->frames.reserve ? frames - q->frames.reserve : 0;
+}
+
+/* Frames that will be at hand when what is on its way out has been written. */
+static uint32_t coming(const struct quire *q)
+{
+    return qi_load(&q->paging.modified.count) +
+           qi_load(&q->paging.transfers_busy) * (uint32_t)QUIRE_IO_PAGES / 4;
+}
+
+/* Failed writes in a row after which none will be waited for. */
+static bool writes_fail(const struct quire *q)
+{
+    return qi_load(&q->paging.failures) > 8 + qi_load(&q->paging.modified.count) / 4;
+}
+
+enum step {
+    STEP_MORE, /* something changed: look again */
+    STEP_WAIT, /* nothing to do before a transfer ends */
+    STEP_END,  /* nothing can leave */
+};
+
+/* One step towards `wanted` frames at hand.  This call pages out. */
+static enum step step(struct quire *q, uint32_t wanted)
+{
+    struct qi_paging *p = &q->paging;
+    uint64_t left = 0;
+    bool wrote = qi_page_out(q);
+    if (at_hand(q) + coming(q) >= wanted)
+        return wrote ? STEP_MORE : STEP_WAIT;
+    if (!qi_pass_slice(q, true, &left))
+        return STEP_MORE;
+    if (left > 0) {
+        p->pass.old = p->policy->old;
+        p->pass.tired = false;
+        return STEP_MORE;
+    }
+    if (p->pass.old > 0) {
+        p->pass.old /= 2;
+        return STEP_MORE;
+    }
+    /* Twice over: the first such pass forgets who used what. */
+    p->pass.tired = !p->pass.tired;
+    if (p->pass.tired || wrote)
+        return STEP_MORE;
+    p->pass.old = p->policy->old;
+    return qi_load(&p->transfers_busy) > 0 ? STEP_WAIT : STEP_END;
+}
+
+bool quire_balance(struct quire *q)
+{
+    if (qi_load(&q->paging.live) == 0 || !qi_work_begin(q))
+        return false;
+    bool more = at_hand(q) < qi_frames_goal(q) || qi_load(&q->paging.modified.count) > 0;
+    if (more)
+        more = step(q, qi_frames_goal(q)) == STEP_MORE;
+    qi_work_end(q);
+    return more;
+}
+
+/*
+ * Steps until `enough` frames are at hand, and more than before; false: that can not be had without
+ * waiting.
+ */
+static bool relieve(struct quire *q, uint32_t wanted, uint32_t enough, uint32_t before)
+{
+    const struct qi_paging *p = &q->paging;
+    const uint32_t failed = qi_load(&p->failures);
+    bool there;
+    enum step result;
+    q->paging.pass.tired = false; /* what was used since another call gave up has to be asked again
+                                   */
+    do {
+        result = step(q, wanted);
+        there = at_hand(q) >= enough && at_hand(q) > before;
+    } while (result == STEP_MORE && !there && !(qi_load(&p->failures) > failed && writes_fail(q)));
+    return there;
+}
+
+bool qi_paging_relieve(struct quire *q, uint32_t need)
+{
+    const struct qi_paging *p = &q->paging;
+    const uint32_t before = at_hand(q), enough = need + TAKEN_BACK;
+    uint32_t wanted = need + qi_frames_goal(q);
+    wanted = wanted > enough ? wanted : enough;
+    wanted = wanted > before ? wanted : before + 1;
+    for (;;) {
+        if (!qi_work_begin(q)) {
+            host_yield(q->host);
+            return true;
+        }
+        const bool failing = writes_fail(q);
+        const bool there = relieve(q, wanted, enough, before);
+        const bool wait = qi_load(&p->transfers_busy) > 0;
+        qi_work_end(q);
+        if (there)
+            return true;
+        if (wait)
+            host_wait_io(q->host, NULL);
+        if (failing ? writes_fail(q) : !wait)
+            return false;
+    }
+}
