@@ -117,6 +117,8 @@ bool qi_paging_relieve(struct quire *q, uint32_t need)
     uint32_t wanted = need + qi_frames_goal(q);
     wanted = wanted > enough ? wanted : enough;
     wanted = wanted > before ? wanted : before + 1;
+    if (qi_load(&q->frames.free) >= (uint64_t)need + q->frames.reserve)
+        return false; /* it is not for want of frames */
     for (;;) {
         if (!qi_work_begin(q)) {
             host_yield(q->host);
@@ -124,7 +126,7 @@ bool qi_paging_relieve(struct quire *q, uint32_t need)
         }
         const bool failing = writes_fail(q);
         const bool there = relieve(q, wanted, enough, before);
-        const bool wait = qi_load(&p->transfers_busy) > 0;
+        const bool wait = qi_load(&p->transfers_busy) > 0 || qi_load(&q->writes_busy) > 0;
         qi_work_end(q);
         if (there)
             return true;

@@ -68,12 +68,13 @@ static bool piece_read(struct quire_section *section, struct piece p, void *to)
     struct quire *q = section->q;
     struct qi_cpu *cpu = qi_enter(q);
     entry_t e = qi_section_peek(section, p.at >> QUIRE_PAGE_SHIFT);
-    bool there = entry_present(e);
+    bool cut = p.at + p.n > qi_load(&section->limit); /* it may be cleared there already */
+    bool there = entry_present(e) && !cut;
     if (there && !(e & ENTRY_ACCESSED))
         page_used(cpu, section, p.at >> QUIRE_PAGE_SHIFT);
     if (there)
         memcpy(to, page_bytes(q, e, p.at), p.n);
-    else if (e == 0 && !qi_section_paged(section)) {
+    else if (e == 0 && !cut && !qi_section_paged(section)) {
         memset(to, 0, p.n); /* shared memory that nobody has touched */
         there = true;
     }
@@ -333,8 +334,10 @@ uint64_t quire_section_purge(struct quire_section *section, uint64_t offset, uin
     uint64_t first = offset >> QUIRE_PAGE_SHIFT;
     uint64_t end = qi_pages_end(offset, length);
     bool left;
+    if (!qi_section_paged(section)) /* what is as its page file has it is no less needed */
+        return 0;
     qi_section_hold(section);
-    if (mapped && qi_section_paged(section) && section->pager->stable)
+    if (mapped && section->pager->stable)
         (void)views_go(section, first, end);
     uint64_t went = pages_pass(section, first, end, PASS_PURGE, &left);
     qi_section_let_go(section);
@@ -490,8 +493,10 @@ static enum quire_status shrink(struct quire_section *section, uint64_t size)
                 break;
         }
         /* What a pager reads later is cleared then. */
-        if (status == QUIRE_OK && !qi_section_paged(section))
+        if (status == QUIRE_OK && !qi_section_paged(section)) {
+            calls_end(section->q); /* reads that began before the limit was lowered */
             status = tail_end(section, size);
+        }
         if (status != QUIRE_OK) {
             limit_set(section, section->size);
             return status;

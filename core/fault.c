@@ -316,8 +316,11 @@ static bool fault_again(struct qi_fault *fault, enum quire_status *status)
         return *status == QUIRE_OK;
     }
     if (*status == QI_SHRINK) {
-        qi_space_shrink(fault->space);
-        return true;
+        if (fault->no_wait)
+            *status = QUIRE_WOULD_WAIT;
+        else
+            qi_space_shrink(fault->space);
+        return !fault->no_wait;
     }
     if (*status == QUIRE_NOT_MAPPED && fault->grows) {
         if (fault->no_wait) {

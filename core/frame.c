@@ -286,14 +286,23 @@ static bool orphan(struct qi_cpu *cpu, struct qi_frame *r)
     return pinned;
 }
 
+/* The same of a page that keeps a slot. */
+static __attribute__((noinline)) void page_release_kept(struct qi_cpu *cpu, pfn_t pfn)
+{
+    struct qi_frame *r = frame_record(&cpu->q->frames, pfn);
+    qi_paged_release(cpu, r->side);
+    r->side = QI_NO_FRAME;
+    qi_page_release(cpu, pfn);
+}
+
 void qi_page_release(struct qi_cpu *cpu, pfn_t pfn)
 {
     struct qi_frame *r = frame_record(&cpu->q->frames, pfn);
-    qi_store(&r->home, QI_NO_HOME);
     if (qi_rarely(r->side != QI_NO_FRAME)) {
-        qi_paged_release(cpu, r->side);
-        r->side = QI_NO_FRAME;
+        page_release_kept(cpu, pfn);
+        return;
     }
+    qi_store(&r->home, QI_NO_HOME);
     if (qi_load(&r->share) != 0 && !QI_CANARY(QI_CANARY_PIN_LOST_BY_UNMAP) && orphan(cpu, r))
         return;
     qi_frame_free(cpu, pfn);

@@ -150,7 +150,22 @@ static void range_visit(struct quire_space *space, vaddr_t low, vaddr_t high, bo
         if (!all)
             qi_visit_again(&v);
     }
-    qi_refresh_all(space->q);
+}
+
+/* The first part of [*low, high) that is not locked; false: there is none. */
+static bool range_unlocked(struct quire_space *space, vaddr_t *low, vaddr_t high, vaddr_t *end)
+{
+    struct qi_cpu *cpu = qi_enter_exclusive(space);
+    const struct qi_region *region = qi_region_at_or_above(space->regions, *low);
+    while (region && (region->flags & QUIRE_REGION_LOCKED))
+        region = qi_region_at_or_above(space->regions, region->end);
+    bool found = region && region->start < high && *low < high;
+    if (found) {
+        *low = region->start > *low ? region->start : *low;
+        *end = region->end < high ? region->end : high;
+    }
+    qi_leave(cpu);
+    return found;
 }
 
 /* The slot of the first page of [*at, high) that is not in memory; *at: behind it. */
@@ -181,7 +196,10 @@ enum quire_status quire_advise_pages(struct quire_space *space, vaddr_t address,
     if (status != QUIRE_OK || space->q->paging.max == 0)
         return status;
     if (advice != QUIRE_PAGES_NEED) {
-        range_visit(space, address, address + length, advice == QUIRE_PAGES_OUT);
+        vaddr_t low = address, end;
+        for (; range_unlocked(space, &low, address + length, &end); low = end)
+            range_visit(space, low, end, advice == QUIRE_PAGES_OUT);
+        qi_refresh_all(space->q);
         return QUIRE_OK;
     }
     slot_t slot;

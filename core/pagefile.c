@@ -44,7 +44,7 @@ static bool file_extend(struct qi_paging *p, struct quire_pagefile *file, uint64
     for (uint32_t i = 0; file->chunks < wanted; i++)
         if (p->chunks[i].file == 0)
             p->chunks[i] = (struct qi_chunk){(uint16_t)(file - p->files + 1), 0, file->chunks++};
-    p->total += (uint32_t)(slots - file->slots);
+    p->total += file->leaving ? 0 : (uint32_t)(slots - file->slots);
     file->slots = slots;
     return true;
 }

@@ -122,6 +122,7 @@ static void write_done(struct qi_cpu *cpu, const struct quire_io *io, struct qi_
     }
     cpu->stats.pages_written += ok ? io->pages : 0;
     cpu->stats.write_errors += !ok;
+    qi_add(&cpu->q->writes_busy, UINT32_MAX);
     if (!ok)
         qi_add(&io->section->errors, 1);
     /* Whoever waits for memory waits for these writes too (balance.c). */
@@ -190,13 +191,24 @@ static uint32_t ahead_pages(struct quire_section *section, uint64_t page)
     return left < section->window ? (uint32_t)left : section->window;
 }
 
+/*
+ * Where pages leave for want of memory, none is read ahead with the last frames: they would leave
+ * again for the rest of the very fault that is to use the first of them.
+ */
+static bool reads_ahead(struct qi_cpu *cpu)
+{
+    enum { LAST = 2 * (QUIRE_LEVELS + 2) + 2 };
+    return (qi_load(&cpu->q->paging.live) == 0 || qi_frames_near(cpu) > LAST) &&
+           qi_frames_reserve(cpu, 1, false);
+}
+
 /* Take empty slots from this one on into a transfer, as far as memory goes. */
 static void read_collect(struct qi_cpu *cpu, struct quire_io *io, struct qi_slot slot,
                          uint32_t wanted)
 {
     const struct qi_frames *f = &cpu->q->frames;
     do {
-        if (io->pages > 0 && !qi_frames_reserve(cpu, 1, false))
+        if (io->pages > 0 && !reads_ahead(cpu))
             break;
         pfn_t pfn = qi_frame_alloc(cpu, QI_FRAME_DATA, QI_WANT_ANY,
                                    (uint32_t)(transfer_page(io) + io->pages) & (f->colours - 1));
@@ -429,6 +441,7 @@ static uint64_t write_run(struct quire_section *section, uint64_t page, uint64_t
         qi_assert(status == QUIRE_OK); /* taking W away takes no frame */
     }
     keep_pinned(io);
+    qi_add(&q->writes_busy, 1);
     transfer_run(io, awaited ? &waiter : NULL);
     return next;
 }

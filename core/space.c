@@ -148,7 +148,8 @@ static bool config_valid(const struct quire_config *c)
            c->max_spaces > 0 && c->max_spaces <= MAX_SPACES && c->cpus <= MAX_CPUS &&
            c->max_pins <= MAX_SPACES && c->max_sections < MAX_SPACES &&
            c->max_transfers <= MAX_SPACES && c->max_slots < QI_NO_FRAME / 2 &&
-           c->fault_around <= QI_AROUND_MAX && (c->fault_around & (c->fault_around - 1)) == 0 &&
+           c->keep_free <= c->frame_count && c->fault_around <= QI_AROUND_MAX &&
+           (c->fault_around & (c->fault_around - 1)) == 0 &&
            page_of(c->stack_gap) == c->stack_gap && colours <= QUIRE_COLOURS_MAX &&
            (colours & (colours - 1)) == 0 && high <= MMU_ADDRESS_END && c->low < high &&
            page_of(c->low) == c->low && page_of(high) == high;

@@ -62,6 +62,7 @@ struct quire {
     struct quire_section *sections;
     struct quire_io *transfers;
     struct qi_paging paging;
+    uint32_t writes_busy; /* shared word: transfers that write pages of sections */
 
     struct qi_lock lock; /* rank LIST; of what follows */
     pfn_t drop_list;     /* shared word: DYING tables, linked by next */

@@ -621,8 +621,10 @@ static uint32_t leaf_keep_homes(struct qi_cpu *cpu, const struct qi_frame *r, en
             kept++;
             continue;
         }
-        if (home)
-            qi_entry_release(cpu, entries[i]);
+        if (kind == QI_PAGED)
+            qi_paged_release(cpu, entry_slot(entries[i]));
+        else if (home)
+            qi_page_release(cpu, entry_pfn(entries[i]));
         entry_store(&entries[i], 0);
     }
     return kept;

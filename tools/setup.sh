@@ -11,6 +11,8 @@ set -eu
 # package:what it brings (a command, or the path of a file)
 build='gcc:gcc libc6-dev:/usr/include/stdio.h cmake:cmake liblz4-dev:/usr/include/lz4.h'
 machine='qemu-system-x86:qemu-system-x86_64 busybox-static:/bin/busybox cpio:cpio'
+# Page files on a server.
+server='nbdkit:nbdkit'
 # Condition coverage is in no older clang.
 proof='clang-19:clang-19 llvm-19:llvm-cov-19
     libclang-rt-19-dev:/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.profile-x86_64.a'
@@ -26,8 +28,8 @@ for purpose in "$@"; do
     run) needed="$needed $build $machine" ;;
     bench) needed="$needed $build $machine $traces python3:python3" ;;
     traces) needed="$needed $build $traces $record" ;;
-    test) needed="$needed $build $machine $traces $style clang:clang" ;;
-    proof) needed="$needed $build $machine $traces $style clang:clang $proof" ;;
+    test) needed="$needed $build $machine $server $traces $style clang:clang" ;;
+    proof) needed="$needed $build $machine $server $traces $style clang:clang $proof" ;;
     style) needed="$needed $style" ;;
     *)
         echo "setup.sh: unknown purpose '$purpose'" >&2

@@ -414,7 +414,8 @@ struct quire_pager {
     /*
      * Begin a transfer.  It ends with quire_io_done, called here or later, once.  Called with
      * nothing held; may sleep, unless io->no_wait; must not access memory that is mapped from the
-     * section.  Null: there is no pager, the section is shared memory.
+     * section; to write, must not need frames of quire's, for it may be the search for some that
+     * writes.  Null: there is no pager, the section is shared memory.
      */
     void (*start)(void *cookie, struct quire_io *io);
     /* The section has gone: no handle, no view, no transfer is left.  May be null.  Called with
@@ -710,7 +711,8 @@ enum quire_page_advice {
     QUIRE_PAGES_NEED, /* they will be used soon: reading begins, and is not waited for */
     QUIRE_PAGE_ADVICE_COUNT
 };
-/* Errors: as quire_unmap, and QUIRE_BAD_FLAGS.  What is not mapped is passed over. */
+/* Errors: as quire_unmap, and QUIRE_BAD_FLAGS.  What is not mapped, or is locked, is passed over.
+ */
 QUIRE_WARN_UNUSED enum quire_status quire_advise_pages(struct quire_space *space, vaddr_t address,
                                                        uint64_t length,
                                                        enum quire_page_advice advice);

@@ -278,12 +278,14 @@ def server_start(work, options):
     if not os.path.exists(path):
         with open(path, "wb") as out:
             out.truncate(PAGE_FILE)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", options.get("port", 0)))
-        port = probe.getsockname()[1]
+    port = options.get("port")
+    if port is None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
     process = subprocess.Popen(["nbdkit", "-f", "-i", "127.0.0.1", "-p", str(port),
                                 *options.get("filter", []), "file", path,
-                                *options.get("parameters", [])])
+                                *options.get("parameters", [])], stderr=subprocess.DEVNULL)
     return process, port
 
 

@@ -414,6 +414,7 @@ static void locked(void)
             audit(&f.u);
         qi_work_end(f.u.w.q);
     }
+    CHECK_OK(quire_advise_pages(a, 0, PAGE(8), QUIRE_PAGES_OUT));
     CHECK(page_at(a, PAGE(1)).resident && page_at(a, PAGE(2)).resident);
     CHECK(!page_at(a, PAGE(0)).resident && !page_at(a, PAGE(3)).resident);
     CHECK(!page_at(b, PAGE(1)).resident && page_at(b, PAGE(2)).resident);
@@ -423,6 +424,11 @@ static void locked(void)
             audit(&f.u);
     CHECK(!page_at(a, PAGE(1)).resident);
     CHECK(get(&f.u, a, PAGE(1)) == 2 && get(&f.u, b, PAGE(1)) == 20);
+    CHECK_OK(quire_lock(a, PAGE(2), PAGE(1)));
+    put(&f.u, a, PAGE(1), 3);
+    put(&f.u, a, PAGE(2), 4);
+    CHECK_OK(quire_advise_pages(a, 0, PAGE(7), QUIRE_PAGES_OUT)); /* not to the region's end */
+    CHECK(!page_at(a, PAGE(1)).resident && page_at(a, PAGE(2)).resident);
     end(&f.u, a);
     end(&f.u, b);
     finish_pages(&f);
@@ -452,6 +458,9 @@ static void working_set(void)
     }
     for (unsigned i = 0; i < PAGES; i++)
         CHECK(get(&f.u, a, PAGE(i)) == (uint8_t)(i + 1));
+    while (a->room > 0)
+        CHECK_OK(quire_fault(a, 0, QUIRE_READ));
+    CHECK_STATUS(quire_fault(a, 0, QUIRE_READ | QUIRE_NO_WAIT), QUIRE_WOULD_WAIT);
     for (int i = 0; i < 20; i++)
         for (uint64_t left; !qi_pass_slice(f.u.w.q, true, &left);)
             audit(&f.u);
@@ -488,6 +497,61 @@ static void few_frames_to_read(void)
     while (count > 0)
         quire_frame_give(f.u.w.q, taken[--count]);
     end(&f.u, a);
+    finish_pages(&f);
+}
+
+/* Goal: what has left below an entry that a protection hides comes back, for a write too. */
+static void below_hidden(void)
+{
+    struct fixture f;
+    struct quire_space *a, *b;
+
+    begin_pages(&f, (struct test_options){.frames = 128});
+    a = space_new(&f.u);
+    map(&f.u, a, 0, LEAF, RW);
+    put_each(&f.u, a, 2);
+    b = fork_of(&f.u, a);
+    protect(&f.u, b, 0, LEAF, QUIRE_NONE);
+    protect(&f.u, b, 0, LEAF, RW);
+    CHECK(stats_of(&f.u).hidden == 1);
+    end(&f.u, a);
+    for (int i = 0; i < 8; i++)
+        for (uint64_t left; !qi_pass_slice(f.u.w.q, true, &left);)
+            audit(&f.u);
+    CHECK(!page_at(b, 0).resident);
+    put(&f.u, b, 0, 7);
+    CHECK(get(&f.u, b, PAGE(1)) == 2 && get(&f.u, b, 0) == 7);
+    end(&f.u, b);
+    finish_pages(&f);
+}
+
+/* Goal: shared memory that is as its page file has it is not forgotten by a purge. */
+static void memory_not_purged(void)
+{
+    struct fixture f;
+    struct test_file none;
+    struct quire_section *section;
+    struct quire_space *a;
+    vaddr_t at = 0;
+
+    begin_pages(&f, (struct test_options){.frames = 128});
+    test_file_init(&none, &f.u.w, NULL, 0);
+    CHECK_OK(test_file_open(&none, PAGE(2), &section));
+    a = space_new(&f.u);
+    CHECK_OK(quire_map_view(a, &at, PAGE(2), RW, QUIRE_MAP_FIXED | QUIRE_MAP_SHARED, section, 0));
+    put(&f.u, a, 0, 5);
+    for (int i = 0; i < 10; i++)
+        for (uint64_t left; !qi_pass_slice(f.u.w.q, true, &left);)
+            audit(&f.u);
+    while (quire_balance(f.u.w.q))
+        audit(&f.u);
+    CHECK(stats_of(&f.u).standby == 1);
+    CHECK(get(&f.u, a, 0) == 5);
+    CHECK_OK(quire_advise_pages(a, 0, PAGE(2), QUIRE_PAGES_OUT));
+    CHECK(quire_section_purge(section, 0, UINT64_MAX, true) == 0);
+    CHECK(get(&f.u, a, 0) == 5);
+    end(&f.u, a);
+    quire_section_close(section);
     finish_pages(&f);
 }
 
@@ -769,6 +833,7 @@ int main(int argc, char **argv)
         {"working_set", working_set},
         {"few_frames_to_read", few_frames_to_read},
         {"own_page_is_all", own_page_is_all},
+        {"memory_not_purged", memory_not_purged},
         {"out_below_hidden", out_below_hidden},
         {"short_file_is_full", short_file_is_full},
         {"discarded_in_use", discarded_in_use},
@@ -776,6 +841,7 @@ int main(int argc, char **argv)
         {"end_leaves_while_cut", end_leaves_while_cut},
         {"locked_in_shared_tables", locked_in_shared_tables},
         {"file_removed_in_one_walk", file_removed_in_one_walk},
+        {"below_hidden", below_hidden},
     };
 
     return check_main("paging", tests, sizeof tests / sizeof tests[0], argc, argv);
