@@ -393,17 +393,27 @@ static void search_begin(void)
     sim.changed = true;
 }
 
+/* Asked now and then: is the time of the whole exploration over? */
+static bool too_late(void)
+{
+    static unsigned asked;
+    return x.e->until > 0 && ++asked % 256 == 0 && seconds_now() >= x.e->until;
+}
+
 static void search(void)
 {
     uint64_t states = x.e->states, runs = x.e->runs;
+    bool late = false;
     visited_clear();
     search_begin();
     go_on();
-    while (!share_grew && x.visited_count < x.states_max && x.depth > 0) {
+    while (!share_grew && x.visited_count < x.states_max && x.depth > 0 && !late) {
         node_next();
         go_on();
+        late = too_late();
     }
     x.closed = x.depth == 0 && !share_grew;
+    share_grew = share_grew && !late; /* else it begins again */
     if (share_grew) {
         x.e->states = states;
         x.e->runs = runs;
@@ -548,6 +558,7 @@ bool explore_pairs(struct exploration *e, struct program *failed)
     double begin = seconds_now();
     struct pairs pairs = {.all = (uint64_t)start_count * op_count * op_count * 4,
                           .until = begin + e->seconds};
+    e->until = pairs.until;
     unsigned groups = e->wanted ? PAIRS + 1 : PAIR_GROUPS;
     bool good = true;
     /* Scattered, so that a part of them is a fair one. */

@@ -53,6 +53,7 @@ unsigned trace_parse(const char *text, struct decision *out, unsigned max);
 
 struct exploration {
     double seconds;     /* stop after this time .. */
+    double until;       /* exhaustive: the moment when that is; 0: never */
     uint64_t schedules; /* .. or after so many runs, if not 0 */
     uint64_t seed;
     const struct program *program; /* random, PCT: this one only, unless null */
