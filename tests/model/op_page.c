@@ -252,6 +252,23 @@ void op_access(uint32_t access)
 
 /* ---- copies ---------------------------------------------------------------------------------- */
 
+/*
+ * Page after page: what went through a shared view is in the copy that a private view of the same
+ * page took later in this call.  All but the first `done` bytes may have got a copy at most.
+ */
+static void bulk_written(struct model_space *m, vaddr_t address, const unsigned char *bytes,
+                         uint64_t length, uint64_t done)
+{
+    for (uint64_t at = 0, n; at < length; at += n) {
+        n = QUIRE_PAGE_SIZE - ((address + at) & (QUIRE_PAGE_SIZE - 1));
+        if (n > length - at)
+            n = length - at;
+        views_written(m, address + at, n);
+        if (at < done)
+            oracle_write(m->oracle, address + at, bytes + at, n < done - at ? n : done - at);
+    }
+}
+
 /* A copy by the kernel's path, or a debugger's. */
 static void bulk(struct model_space *m, uint32_t access)
 {
@@ -286,8 +303,7 @@ static void bulk(struct model_space *m, uint32_t access)
     reach_settle(&r, m);
     if (kind == QUIRE_WRITE) {
         pair_touch(m, address, length);
-        views_written(m, address, length);
-        oracle_write(m->oracle, address, bytes, done);
+        bulk_written(m, address, bytes, length, done);
     } else {
         compare_read(m, address, bytes, done);
     }
