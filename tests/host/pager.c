@@ -43,6 +43,10 @@ static void transfer(struct test_file *file, struct quire_io *io)
         else
             memcpy(page, file->bytes + at, QUIRE_PAGE_SIZE);
     }
+    if (ok && !io->write && file->corrupts) {
+        frame_bytes(file, io->frames[0])[QUIRE_PAGE_SIZE / 2] ^= 1;
+        file->corrupts = false;
+    }
     *(io->write ? &file->failed_writes : &file->failed_reads) += !ok;
     quire_io_done(io, ok);
 }

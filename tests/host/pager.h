@@ -20,6 +20,7 @@ struct test_file {
     bool late;       /* transfers wait for test_file_end */
     bool unstable;   /* asked when it is opened: see struct quire_pager */
     bool fail_reads, fail_writes;
+    bool corrupts; /* the next read ends well, with a wrong byte */
     /* Not null: does this transfer, which ends, fail?  Asked after the two above. */
     bool (*fails)(struct test_file *file, const struct quire_io *io);
     struct quire_io *waiting[TEST_FILE_WAITING];

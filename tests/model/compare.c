@@ -53,15 +53,16 @@ void compare_page(const struct model_space *m, uint64_t number)
         fail("space %u, page %#llx is of kind %u", m->owner, (llu)address, page.kind);
     if (!rights_fit(r, &page))
         fail("space %u, page %#llx: the tables allow more than the region", m->owner, (llu)address);
-    /* Nothing cleans a page, and none gets a frame but by a write. */
-    if (page.kind != QUIRE_PAGE_EMPTY && page.kind != QUIRE_PAGE_ZERO &&
+    /* Nothing but paging cleans a page, and none gets a frame but by a write. */
+    if (M.max_slots == 0 && page.kind != QUIRE_PAGE_EMPTY && page.kind != QUIRE_PAGE_ZERO &&
         page.kind != QUIRE_PAGE_SECTION && !page.dirty)
         fail("space %u, page %#llx: its frame is not dirty", m->owner, (llu)address);
     if (r && r->section && page.kind == QUIRE_PAGE_EMPTY)
         return; /* what it will show is what the section holds */
     if (page.kind != QUIRE_PAGE_EMPTY)
-        got =
-            M.world.frames + ((size_t)(page.pfn - M.world.config.first_frame) << QUIRE_PAGE_SHIFT);
+        got = page.resident ? M.world.frames + ((size_t)(page.pfn - M.world.config.first_frame)
+                                                << QUIRE_PAGE_SHIFT)
+                            : paging_bytes(m, address);
     M.result->bytes += QUIRE_PAGE_SIZE;
     if (memcmp(got, wanted, QUIRE_PAGE_SIZE) == 0)
         return;
@@ -123,7 +124,7 @@ void compare_regions(const struct model_space *m)
 /* What walks of the tree find is what looking at each page finds. */
 static void compare_walks(const struct model_space *m)
 {
-    uint64_t count[QUIRE_PAGE_KIND_COUNT] = {0};
+    uint64_t count[QUIRE_PAGE_KIND_COUNT] = {0}, out = 0;
     struct quire_pages run = {.end = 0};
     struct quire_usage usage;
 
@@ -133,13 +134,14 @@ static void compare_walks(const struct model_space *m)
 
         quire_page(m->space, at, &page);
         count[page.kind]++;
+        out += page.kind != QUIRE_PAGE_EMPTY && page.kind != QUIRE_PAGE_GUARD && !page.resident;
         if (at >= run.end && quire_next_pages(m->space, at, M.high, &run) != QUIRE_OK)
             run = (struct quire_pages){UINT64_MAX, UINT64_MAX, QUIRE_PAGE_EMPTY};
         if (page.kind != (at < run.start ? QUIRE_PAGE_EMPTY : run.kind))
             fail("space %u, page %#llx: not in the run that was said", m->owner, (llu)at);
     }
     quire_space_usage(m->space, 0, M.high, &usage);
-    if (usage.pages_private != count[QUIRE_PAGE_PRIVATE] ||
+    if (usage.pages_private != count[QUIRE_PAGE_PRIVATE] || usage.pages_out != out ||
         usage.pages_zero != count[QUIRE_PAGE_ZERO] ||
         usage.pages_section != count[QUIRE_PAGE_SECTION] ||
         usage.pages_shared != count[QUIRE_PAGE_SHARED] + count[QUIRE_PAGE_BORROWED])
@@ -253,4 +255,5 @@ void audit(void)
         fail("audit: %s", M.world.report);
     compare_counts();
     compare_pins();
+    compare_slots();
 }

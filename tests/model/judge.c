@@ -34,7 +34,7 @@ uint64_t committed(void)
 static void judge_memory(uint64_t need, bool urgent)
 {
     bool injected = test_failure.failed > 0;
-    uint64_t free = frames_free();
+    uint64_t free = paging_at_hand(M.no_wait || M.at_once);
 
     M.result->no_memory++;
     M.result->injected += injected;
@@ -67,7 +67,7 @@ bool judge(enum quire_status got, enum quire_status wanted, uint64_t need, bool 
         return got == QUIRE_OK;
     }
     if ((got == QUIRE_IO_ERROR && wanted == QUIRE_OK && M.failed_reads > M.failed_before) ||
-        (got == QUIRE_WOULD_WAIT && wanted == QUIRE_OK && M.no_wait && M.reads)) {
+        (got == QUIRE_WOULD_WAIT && after_memory(wanted) && M.no_wait && M.reads)) {
         M.result->refused++;
         return false;
     }
@@ -147,7 +147,7 @@ static bool need_frames(struct test_world *world, uint32_t frames)
 {
     if (M.no_wait)
         fail("the host is asked for frames by a call that may not wait");
-    M.free_when_asked = frames_free();
+    M.free_when_asked = paging_at_hand(false);
     if (M.trace)
         printf("  asked for %u frames, of which %llu are free\n", frames, (llu)M.free_when_asked);
     if (test_failure.failed == 0 && M.free_when_asked >= (uint64_t)frames + M.reserve)

@@ -22,6 +22,9 @@
  * a read has failed may an access.  What is not in memory has to be in the file; what was written
  * back has to be there after a sync that says so.
  *
+ * Paging.  Most worlds have page files; pages are sent away and come back between operations and
+ * within them, and the oracle knows nothing of that (paging.c).
+ *
  * After each operation in the micro geometry, and every 64 in the real one: quire_check,
  * soft_check, promises and pins, the regions of the space, and the pages that the operation
  * touched, in all spaces.  Every 16 operations (real: 64) all bytes of all spaces.  At the end all
@@ -120,12 +123,18 @@ static void operation(void)
 
     M.busy = m;
     M.free_when_asked = UINT64_MAX;
-    M.commit_refused = M.reads = M.no_wait = false;
+    M.commit_refused = M.no_wait = M.at_once = false;
+    M.reads = M.max_slots > 0; /* any page may be out */
     M.failed_before = M.failed_reads;
     test_cpu = below(M.world.machine->cpu_count);
     sections_settle();
+    paging_settle();
     trim(m);
-    if (M.max_sections > 0 && chance(22))
+    if (M.max_slots > 0 && chance(30))
+        paging_background();
+    if (M.max_slots > 0 && chance(12))
+        op_paging(m);
+    else if (M.max_sections > 0 && chance(22))
         op_section(m);
     else if (m->oracle->map.count == 0 && chance(70))
         op_map(m);
@@ -181,7 +190,7 @@ void operation_within(void)
     bool refused = M.commit_refused, reads = M.reads;
 
     if (!m || !M.interferes || M.alone || !M.busy || M.busy_outside || m == M.busy ||
-        m == M.busy_mark || chance(50))
+        m == M.busy_mark || paging_working() || chance(50))
         return;
     memcpy(outside, M.doing, sizeof outside);
     M.busy_outside = M.busy;
@@ -190,6 +199,8 @@ void operation_within(void)
     M.commit_refused = false;
     test_cpu = below(M.world.machine->cpu_count);
     trim(m);
+    if (M.max_slots > 0 && chance(30))
+        paging_background();
     switch (below(8)) {
     case 0: op_map(m); break;
     case 1: op_unmap(m); break;
@@ -229,6 +240,12 @@ static struct test_options some_options(void)
         .fault_around = chance(50) ? 0 : 1u << below(5),
     };
 
+    if (chance(75)) {
+        o.frames = MICRO ? 300 + below(300) : 600 + below(600);
+        o.max_slots = MICRO ? 8 * (1 + below(24)) : 64 * (1 + below(8));
+        o.keep_free = chance(50) ? 0 : 1 + below(8);
+    }
+
     if (chance(40)) {
         o.low = MICRO ? (vaddr_t)below(8) << QUIRE_PAGE_SHIFT : 0x10000;
         o.high = MICRO ? (vaddr_t)(40 + below(24)) << QUIRE_PAGE_SHIFT : UINT64_C(1) << 46;
@@ -248,6 +265,9 @@ static void world_begin(void)
     M.injecting = chance(40);
     M.io_failing = chance(40) ? 5 + below(40) : 0;
     M.io_late = chance(60);
+    M.page_failing = chance(40) ? 5 + below(40) : 0;
+    M.page_late = chance(60);
+    M.max_slots = o.max_slots;
     test_world_create(&M.world, &o);
     host_begin();
     /* Once more, in an arena and frames that are not zeroed: nobody promised that. */
@@ -271,6 +291,7 @@ static void world_begin(void)
             abort();
         oracle_clear(M.spaces[i].oracle);
     }
+    paging_begin();
 }
 
 static void world_end(void)
@@ -284,6 +305,7 @@ static void world_end(void)
     pins_end();
     while (M.taken_count > 0)
         quire_frame_give(M.world.q, M.taken[--M.taken_count]);
+    paging_end();
     audit();
     if (frames_free() != M.frames_at_start)
         fail("%llu frames are free, not %u", (llu)frames_free(), M.frames_at_start);
@@ -296,8 +318,9 @@ static void world_run(uint64_t ops)
             op_create();
         if (M.live == 0)
             continue;
+        /* Where pages can leave, one that does is a reason to try again: that would not end. */
         if (M.injecting && chance(5))
-            test_failure_set(1 + below(3), chance(50), 0);
+            test_failure_set(1 + below(3), M.max_slots == 0 && chance(50), 0);
         operation();
         test_failure_set(0, false, 0);
         if ((M.op & 255) == 0)
@@ -316,6 +339,11 @@ static void world_run(uint64_t ops)
     quire_stats(M.world.q, &stats);
     M.result->copies += stats.copies;
     M.result->reuses += stats.reuses;
+    M.result->trimmed += stats.trimmed;
+    M.result->soft_faults += stats.soft_faults;
+    M.result->stolen += stats.stolen;
+    M.result->paged_in += stats.paged_in;
+    M.result->paged_out += stats.paged_out;
     world_end();
 }
 
@@ -356,5 +384,7 @@ void model_run(const struct model_options *options, struct model_result *result)
     test_failure_set(0, false, 0);
     for (unsigned i = 0; i < SPACES_MAX; i++)
         free(M.spaces[i].oracle);
+    for (unsigned i = 0; i < PAGEFILES_MAX; i++)
+        free(M.pagefiles[i].bytes);
     test_world_destroy(&M.world);
 }

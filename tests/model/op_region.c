@@ -294,6 +294,64 @@ void op_name(struct model_space *m)
         altered_end(m, at, length);
 }
 
+/* ---- locks -------------------------------------------------------------------------------- */
+
+static bool is_locked(const struct model_space *m, vaddr_t at, uint64_t length)
+{
+    struct quire_region is = {.end = at};
+
+    for (vaddr_t end = at + length; is.end < end; at = is.end) {
+        if (quire_query(m->space, at, &is) != QUIRE_OK || is.start > at ||
+            !(is.flags & QUIRE_REGION_LOCKED))
+            return false;
+    }
+    return true;
+}
+
+/*
+ * What is locked is first brought in as reading would.  It may be locked although that was not done
+ * in the end: then it is as if the pages had left before.
+ */
+void op_lock(struct model_space *m)
+{
+    const struct oracle_alter alter = {.set = QUIRE_REGION_LOCKED};
+    struct reach r;
+    uint64_t length;
+    vaddr_t at;
+
+    some_range(m, &at, &length);
+    if (length > LOCK_MAX)
+        length = LOCK_MAX;
+    reach(&r, m, at, length, QUIRE_READ);
+    if (range_status(at, length) != QUIRE_OK) {
+        r.status = QUIRE_OUT_OF_RANGE;
+        r.grown = 0;
+    }
+    doing("lock(%u, %#llx, %#llx)", m->owner, (llu)at, (llu)length);
+    enum quire_status got = quire_lock(m->space, at, length);
+    if (cut_short(got) && r.bytes > 0 && got != r.status)
+        r.status = QUIRE_OK;
+    bool done = judge_copies(m, got, r.status, reach_frames(&r, m) + change_frames(m->oracle));
+    reach_settle(&r, m);
+    if (!done && !is_locked(m, at, length))
+        return;
+    map_alter(&m->oracle->map, at, at + length, &alter);
+    M.kept_in = true;
+    altered_end(m, at, length);
+}
+
+void op_unlock(struct model_space *m)
+{
+    const struct oracle_alter alter = {.clear = QUIRE_REGION_LOCKED};
+    uint64_t length;
+    vaddr_t at;
+
+    some_range(m, &at, &length);
+    doing("unlock(%u, %#llx, %#llx)", m->owner, (llu)at, (llu)length);
+    if (altered(m, quire_unlock(m->space, at, length), at, length, &alter, false))
+        altered_end(m, at, length);
+}
+
 /* ---- content and guards ---------------------------------------------------------------------- */
 
 void op_discard(struct model_space *m)

@@ -49,7 +49,13 @@ static bool fails(struct test_file *file, const struct quire_io *io)
 {
     bool failing = chance(M.io_failing);
 
-    (void)file;
+    struct model_section *s = M.sections;
+    while (file != &s->file)
+        s++;
+    /* What comes from the file has nothing beyond the end. */
+    uint64_t last = section_end(&s->oracle) << QUIRE_PAGE_SHIFT;
+    if (!io->write && io->offset < last && io->offset + io->pages * QUIRE_PAGE_SIZE >= last)
+        memset(s->oracle.bytes + s->oracle.size, 0, (size_t)(last - s->oracle.size));
     M.result->transfers++;
     M.result->io_errors += failing;
     M.failed_reads += failing && !io->write;

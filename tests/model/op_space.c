@@ -22,6 +22,8 @@ uint64_t fork_frames(const struct model_space *m)
             (map->region[i].flags & (QUIRE_REGION_FORK_OMIT | QUIRE_REGION_FORK_WIPE)) != 0;
     if (exceptions)
         exceptions = exceptions * (2 * QUIRE_LEVELS + 2) + 2 * map->count + 10;
+    if (M.kept_in) /* the child's regions are not locked */
+        exceptions += 2 * map->count + 10;
     return exceptions + pins_pages(m) * (2 * (QUIRE_LEVELS + 1) + 1);
 }
 
@@ -129,6 +131,7 @@ void op_frames(void)
             fail("%u done", done);
     } else if (M.taken_count < TAKEN_MAX && chance(50)) {
         doing("frame_take");
+        M.at_once = true;
         if (judge(quire_frame_take(M.world.q, &pfn), QUIRE_OK, 1, false)) {
             memset(M.world.frames +
                        ((size_t)(pfn - M.world.config.first_frame) << QUIRE_PAGE_SHIFT),

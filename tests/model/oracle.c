@@ -326,6 +326,7 @@ void oracle_clear(struct oracle *o)
 void oracle_fork(struct oracle *child, const struct oracle *parent)
 {
     map_copy(&child->map, &parent->map);
+    map_alter(&child->map, 0, UINT64_MAX, &(struct oracle_alter){.clear = QUIRE_REGION_LOCKED});
     child->guards = parent->guards;
     child->page_count = parent->page_count;
     memcpy(child->page, parent->page, parent->page_count * sizeof parent->page[0]);

@@ -73,7 +73,7 @@ void sections_settle(void)
         if (!s->live)
             continue;
         s->file.late = M.io_late && chance(50);
-        if (s->section && last > 0 && !section_has(s, last - 1))
+        if (s->section && section_paged(s) && last > 0 && !section_has(s, last - 1))
             memset(s->oracle.bytes + size, 0, (size_t)((last << QUIRE_PAGE_SHIFT) - size));
     }
 }
@@ -92,7 +92,7 @@ bool transfer_end(void)
             return true;
         }
     }
-    return false;
+    return page_transfer_end();
 }
 
 void wait_io(struct test_world *world, struct quire_section *section)
@@ -180,7 +180,18 @@ static void compare_section_page(const struct model_section *s, uint64_t page, b
     size_t length = page_length(s, page), done = 0;
 
     if (!there) {
-        if (!page_stored(s, page)) /* nor has shared memory any bytes that it has forgotten */
+        const unsigned char *out = section_paged(s) ? NULL : paging_section_bytes(s, page);
+
+        if (out ? memcmp(out, s->oracle.bytes + at, length) != 0
+                : !page_stored(s, page)) /* nor has
+                                            shared
+                                            memory
+                                            any
+                                            bytes
+                                            that it
+                                            has
+                                            forgotten
+                                          */
             fail("page %llu of a section is not in memory, and its file has something else",
                  (llu)page);
         return;
@@ -216,8 +227,11 @@ static void compare_section(const struct model_section *s)
 
         compare_section_page(s, page, there);
         resident += there;
-        least += there && !page_stored(s, page) && !page_leaving(s, page);
-        most += s->changed[page];
+        /* Shared memory that is as its page file has it is not changed, and comes back as changed.
+         */
+        bool kept = !section_paged(s) && M.max_slots > 0;
+        least += there && !kept && !page_stored(s, page) && !page_leaving(s, page);
+        most += kept || s->changed[page];
     }
     quire_section_info(s->section, &info);
     if (info.size != s->oracle.size || info.seals != s->seals || info.resident != resident ||

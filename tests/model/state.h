@@ -14,6 +14,7 @@
  *   op_look.c       differences and attribution
  *   op_section.c    sections: open, view, read, write, sync, resize, discard, purge, seal, close
  *   section.c       what a section and its file hold, and what is left of it
+ *   paging.c        page files, and pages that leave while nobody looks
  */
 #ifndef TESTS_MODEL_STATE_H
 #define TESTS_MODEL_STATE_H
@@ -36,8 +37,10 @@ enum {
     PINS_MAX = 12,
     PIN_PAGES_MAX = 6,
     SECTIONS_MAX = 4,
+    PAGEFILES_MAX = 2,
     HEARERS = 2,
     BULK_MAX = 5 * QUIRE_PAGE_SIZE,
+    LOCK_MAX = 4 * QUIRE_PAGE_SIZE,
     AUDIT_EVERY = MICRO ? 1 : 64,
     SWEEP_EVERY = MICRO ? 16 : 64,
     REGIONS_KEPT = ORACLE_REGIONS_MAX - 48,
@@ -68,6 +71,14 @@ struct model_section {
     uint64_t heard[HEARERS]; /* what each caller of sync remembers */
 };
 
+struct model_pagefile {
+    struct quire_pagefile *file; /* null: there is none */
+    struct test_file device;
+    unsigned char *bytes;
+    uint64_t size;
+    bool checksum;
+};
+
 struct model_pin {
     bool live;
     uint32_t access;
@@ -91,6 +102,7 @@ struct model {
     struct model_pin pins[PINS_MAX];
     struct quire_pin stale; /* a handle that is dead, if stale.runs is not null */
     struct model_section sections[SECTIONS_MAX];
+    struct model_pagefile pagefiles[PAGEFILES_MAX];
     unsigned live, max_spaces, live_pins, max_pins, max_sections;
     /* Reads that failed, ever and before this operation; and may it meet pages that are to be read?
      */
@@ -100,6 +112,9 @@ struct model {
     bool alone; /* no operation within this one, which holds up those on the same section */
     uint32_t io_failing; /* percent of transfers */
     bool io_late;
+    uint32_t max_slots, page_failing; /* the same of page files */
+    bool page_late;
+    bool kept_in; /* something may be locked in memory */
     uint32_t owners;
     uint64_t pairs;
     vaddr_t low, high;
@@ -111,6 +126,7 @@ struct model {
     struct model_space *busy, *busy_mark, *busy_outside;
     bool host_helps, interferes, injecting;
     bool no_wait;             /* the call may not ask the host */
+    bool at_once;             /* it takes what is free, and asks nobody */
     bool commit_refused;      /* the host was asked for a promise, and said no */
     uint64_t free_when_asked; /* frames that were free when the host was asked last */
     char doing[200];
@@ -203,6 +219,28 @@ void wait_io(struct test_world *world, struct quire_section *section);
 bool sections_purge(void);
 void sections_end(void);
 
+/* ---- paging: paging.c ---------------------------------------------------------------------- */
+
+void paging_begin(void);
+void paging_end(void);
+/* Which devices answer late, from now on. */
+void paging_settle(void);
+/* A call is at it, for which all others would wait. */
+bool paging_working(void);
+/* Something that nobody may see. */
+void paging_background(void);
+/* Frames that can be had: at once, or else when what is on its way out has been written. */
+uint64_t paging_at_hand(bool at_once);
+/* The bytes of a page of a space that is not in memory; and of one of a section: null if it has
+ * never had any. */
+const unsigned char *paging_bytes(const struct model_space *m, vaddr_t address);
+const unsigned char *paging_section_bytes(const struct model_section *s, uint64_t page);
+/* What counts as clean is what the device has. */
+void compare_slots(void);
+/* End a transfer of a page file; false: none waits. */
+bool page_transfer_end(void);
+void op_paging(struct model_space *m);
+
 /* ---- operations ---------------------------------------------------------------------------- */
 
 /* What regions of [low, high) forbid that views may be. */
@@ -232,6 +270,8 @@ void op_unguard(struct model_space *m);
 void op_advise(struct model_space *m);
 void op_name(struct model_space *m);
 void op_move(struct model_space *m);
+void op_lock(struct model_space *m);
+void op_unlock(struct model_space *m);
 
 void op_access(uint32_t access);
 void op_bulk(struct model_space *m, uint32_t access);
