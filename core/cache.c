@@ -344,6 +344,17 @@ uint64_t quire_section_purge(struct quire_section *section, uint64_t offset, uin
     return went;
 }
 
+/*
+ * Whoever finds or makes pages under the lock of the tree or of a leaf has looked at what was shut
+ * before, or will at this; and after calls_end nobody is left who did the first.
+ */
+static void shut_set(struct quire_section *section, uint64_t shut, uint64_t open)
+{
+    qi_store(&section->open, 0); /* nothing is shut */
+    qi_store(&section->shut, shut);
+    qi_store(&section->open, open);
+}
+
 enum quire_status quire_section_discard(struct quire_section *section, uint64_t offset,
                                         uint64_t length)
 {
@@ -354,7 +365,11 @@ enum quire_status quire_section_discard(struct quire_section *section, uint64_t 
     qi_section_change_begin(section);
     if (qi_load(&section->seals) & QUIRE_SEAL_WRITE)
         status = QUIRE_SEALED;
-    /* Programs may go on in the range: there is an end to catching up with them. */
+    if (status == QUIRE_OK && left) {
+        shut_set(section, first, end);
+        calls_end(section->q);
+    }
+    /* What a device holds is not waited for. */
     for (unsigned tries = 4; status == QUIRE_OK && left && tries > 0; tries--) {
         qi_section_settle(section, first, end);
         status = views_go(section, first, end);
@@ -363,6 +378,7 @@ enum quire_status quire_section_discard(struct quire_section *section, uint64_t 
         if (left)
             calls_end(section->q);
     }
+    shut_set(section, 0, 0);
     qi_section_change_end(section);
     qi_section_let_go(section);
     return status;

@@ -174,7 +174,7 @@ enum bring {
     BRING_THERE,   /* look again */
     BRING_BEGUN,   /* a transfer is to be run */
     BRING_WAIT,    /* for a transfer of this section */
-    BRING_CUT,     /* until another call has cut the section off */
+    BRING_CUT,     /* until another call has cut the section off, or discarded the page */
     BRING_OUT,     /* for a page file */
     BRING_NO_IO,   /* for any: all records are in use */
     BRING_NO_ROOM, /* for memory */
@@ -259,7 +259,7 @@ static enum bring bring_try(struct qi_cpu *cpu, struct quire_section *section, u
     *out = NULL;
     if (at >= qi_load(&section->size))
         return BRING_THERE; /* the caller finds that it is beyond the end */
-    if (at >= qi_load(&section->limit))
+    if (qi_section_shut(section, page))
         return BRING_CUT;
     enum bring result = BRING_NO_ROOM;
     if (bring_back(cpu, section, page, how, &result))
@@ -270,7 +270,7 @@ static enum bring bring_try(struct qi_cpu *cpu, struct quire_section *section, u
     if (qi_slot_make(cpu, section, page, 1, need, &slot)) {
         entry_t e = entry_load(slot.slot);
         result = e & ENTRY_BUSY ? BRING_WAIT : BRING_THERE;
-        if (e == 0 && at < qi_load(&section->limit)) {
+        if (e == 0 && !qi_section_shut(section, page)) {
             result = *out ? BRING_BEGUN : BRING_THERE;
             if (*out) {
                 uint32_t ahead = ahead_pages(section, page);

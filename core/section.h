@@ -15,8 +15,8 @@ enum qi_section_state { QI_SECTION_FREE, QI_SECTION_LIVE };
  *   FREE --quire_section_create--> LIVE --qi_section_drop_slice (refs is 0, no page left)--> FREE
  *
  * refs counts the handle, every region node that views it, every transfer, and calls that look at
- * it without holding a space that views it.  size and seals are shared words; so are root, limit
- * and errors.
+ * it without holding a space that views it.  size and seals are shared words; so are root, limit,
+ * shut, open and errors.
  */
 struct quire_section {
     struct quire *q;
@@ -26,6 +26,7 @@ struct quire_section {
     void *cookie;
     uint64_t size;              /* bytes */
     uint64_t limit;             /* bytes: below size while the end is being cut off */
+    uint64_t shut, open;        /* pages [shut, open) are being discarded: none comes to a view */
     uint32_t refs;              /* shared word */
     uint32_t changing;          /* shared word: 1 while a call resizes, discards or seals it */
     uint32_t views;             /* region nodes; under the lock of the nodes */
@@ -55,6 +56,12 @@ static inline struct quire_section *qi_section_of(const struct quire *q, view_t 
 static inline bool qi_section_paged(const struct quire_section *section)
 {
     return section->pager && section->pager->start;
+}
+/* Is the page being taken away, by a cut or a discard?  Who wants it waits until that is over. */
+static inline bool qi_section_shut(const struct quire_section *section, uint64_t page)
+{
+    return page << QUIRE_PAGE_SHIFT >= qi_load(&section->limit) ||
+           (page >= qi_load(&section->shut) && page < qi_load(&section->open));
 }
 /* Pages up to a number of bytes. */
 static inline uint64_t qi_pages_up(uint64_t bytes)

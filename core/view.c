@@ -64,12 +64,19 @@ static struct window window_of(const struct qi_fault *fault, bool around)
                            QI_NO_FRAME};
 }
 
-/* Which of the 64 pages from `page` on the section has, its end as it is now. */
-static uint64_t pages_below(const struct quire_section *section, uint64_t page)
+/* Which of the 64 pages from `page` on lie below `end`. */
+static uint64_t pages_below(uint64_t page, uint64_t end)
 {
-    uint64_t limit = qi_pages_up(qi_load(&section->limit));
-    uint64_t count = limit > page ? limit - page : 0;
+    uint64_t count = end > page ? end - page : 0;
     return count < 64 ? (UINT64_C(1) << count) - 1 : UINT64_MAX;
+}
+
+/* Which of the 64 pages from `page` on may come to views: its end is as it is now. */
+static uint64_t pages_open(const struct quire_section *section, uint64_t page)
+{
+    return pages_below(page, qi_pages_up(qi_load(&section->limit))) &
+           (pages_below(page, qi_load(&section->shut)) |
+            ~pages_below(page, qi_load(&section->open)));
 }
 
 /*
@@ -94,7 +101,7 @@ static uint64_t section_use(struct qi_fault *fault, struct window *w, uint64_t w
     struct qi_side *side = table_side(q, r);
     uint32_t *uses = &side->uses[slot.index], *maps = &side->maps[slot.index], count = 0;
     entry_t rights = qi_view_entry(fault, 0, write);
-    for (wanted &= pages_below(section, w->page); wanted != 0; wanted &= wanted - 1) {
+    for (wanted &= pages_open(section, w->page); wanted != 0; wanted &= wanted - 1) {
         unsigned i = (unsigned)__builtin_ctzll(wanted);
         entry_t e = entry_load(&slot.slot[i]);
         if (!entry_present(e) || uses[i] == UINT32_MAX) /* empty, or busy */

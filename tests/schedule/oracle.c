@@ -249,7 +249,7 @@ uint64_t oracle_prepares(const struct op *op)
 
 static bool op_transfers(const struct op *op, bool write)
 {
-    return write ? op->kind == OP_SYNC && !op->prot
+    return write ? op->kind == OP_SYNC /* also one that only begins: it may end at once */
                  : op->kind <= OP_WRITE || op->kind == OP_SECTION_READ ||
                        op->kind == OP_SECTION_WRITE;
 }
