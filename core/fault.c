@@ -210,7 +210,7 @@ static inline bool fault_home(const struct quire *q, const struct qi_look *look,
                               vaddr_t address, home_t *home)
 {
     struct qi_look leaf = *look;
-    if (qi_rarely(kind == QI_HIDDEN)) {
+    if (qi_rarely(kind == QI_HIDDEN) && !QI_CANARY(QI_CANARY_OUT_BELOW_HIDDEN)) {
         look_hidden(q, &leaf, address);
         kind = entry_kind(leaf.entry, leaf.level);
     }

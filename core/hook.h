@@ -91,6 +91,16 @@ enum qi_canary {
     QI_CANARY_PRIVATE_WRITES_FILE, /* a private view writes the section's page */
     QI_CANARY_CLONE_NO_FLUSH,      /* the source goes on writing what it has lent */
     QI_CANARY_PINNED_WRITTEN,      /* H12: what a device writes after the write-back is forgotten */
+    /* Paging. */
+    QI_CANARY_LEAVES_UNFLUSHED,     /* a page leaves, and machines go on using it */
+    QI_CANARY_LEAVES_CLEAN,         /* what was written since a page came back is forgotten */
+    QI_CANARY_PINNED_LEAVES,        /* a page leaves while a device uses it */
+    QI_CANARY_LENT_LEAVES,          /* a page leaves its home while borrowers map it */
+    QI_CANARY_SLOT_FREE_TOO_EARLY,  /* a slot is given to another while it is read or written */
+    QI_CANARY_UNWRITTEN_IS_CLEAN,   /* a page that comes back unwritten keeps its slot */
+    QI_CANARY_UNREAD_IS_THERE,      /* a page that could not be read comes back all the same */
+    QI_CANARY_UNWRITTEN_IS_STANDBY, /* a page whose write failed may lose its frame */
+    QI_CANARY_OUT_BELOW_HIDDEN,     /* a page that left below a hidden entry is not looked for */
     QI_CANARY_COUNT
 };
 

@@ -183,7 +183,8 @@ void qi_paged_release(struct qi_cpu *cpu, slot_t slot)
     pfn_t page = record->page;
     if (listed)
         qi_paged_unlist(cpu->q, slot);
-    if (state == QI_PAGED_READING || state == QI_PAGED_WRITING)
+    if ((state == QI_PAGED_READING || state == QI_PAGED_WRITING) &&
+        !QI_CANARY(QI_CANARY_SLOT_FREE_TOO_EARLY))
         qi_store(&record->state, (uint32_t)QI_PAGED_GONE);
     else
         qi_paged_free(p, slot);
@@ -226,7 +227,8 @@ pfn_t qi_paged_get(struct qi_cpu *cpu, slot_t slot, bool *changed)
     uint32_t state = qi_load(&record->state);
     if (state == QI_PAGED_STANDBY || state == QI_PAGED_MODIFIED) {
         page = record->page;
-        keep = state == QI_PAGED_STANDBY && can_keep(p, slot);
+        keep = (state == QI_PAGED_STANDBY || QI_CANARY(QI_CANARY_UNWRITTEN_IS_CLEAN)) &&
+               can_keep(p, slot);
         *changed = !keep;
         qi_paged_unlist(q, slot);
         if (keep)

@@ -316,12 +316,13 @@ static bool page_done(struct quire *q, const struct quire_io *io, uint32_t i, bo
         qi_paged_free(p, slot);
         return true;
     }
-    if (!ok && !io->write) {
+    if (!ok && !io->write && !QI_CANARY(QI_CANARY_UNREAD_IS_THERE)) {
         qi_store(&record->state, (uint32_t)QI_PAGED_OUT);
         return true;
     }
     bool wanted = io->write || i == io->wanted;
-    qi_paged_list(q, slot, ok ? QI_PAGED_STANDBY : QI_PAGED_MODIFIED,
+    bool clean = ok || QI_CANARY(QI_CANARY_UNWRITTEN_IS_STANDBY);
+    qi_paged_list(q, slot, clean ? QI_PAGED_STANDBY : QI_PAGED_MODIFIED,
                   wanted ? QI_STANDBY_NORMAL : QI_STANDBY_UNPROVEN);
     return false;
 }

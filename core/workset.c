@@ -113,7 +113,8 @@ static void victims_leave(struct qi_visit *v)
 {
     if (v->count == 0)
         return;
-    mmu_flush_all(v->cpu->q->machine);
+    if (!QI_CANARY(QI_CANARY_LEAVES_UNFLUSHED))
+        mmu_flush_all(v->cpu->q->machine);
     for (uint32_t i = 0; i < v->count; i++)
         victim_leave(v, &v->cpu->q->paging.victims[i]);
     v->cpu->stats.trimmed += v->count;
@@ -140,7 +141,10 @@ static void entry_leave(struct qi_visit *v, pfn_t table, unsigned i, enum qi_kin
     struct qi_victim victim = {
         .entry = slot, .table = table, .home = qi_load(&frame_record(&q->frames, page)->home)};
     bool own = kind == QI_OWN || kind == QI_BARRED, fresh = false;
-    if (is_pinned(q, page) || (own && r->side != QI_NO_FRAME && table_side(q, r)->maps[i] > 0))
+    if (is_pinned(q, page) && !QI_CANARY(QI_CANARY_PINNED_LEAVES))
+        return;
+    if (own && r->side != QI_NO_FRAME && table_side(q, r)->maps[i] > 0 &&
+        !QI_CANARY(QI_CANARY_LENT_LEAVES))
         return;
     if (kind == QI_SECTION && is_unstable(q, victim.home))
         return;
@@ -150,7 +154,7 @@ static void entry_leave(struct qi_visit *v, pfn_t table, unsigned i, enum qi_kin
     while (!entry_change(slot, &e, entry_to_busy(e)))
         ;
     victim.old = e;
-    victim.changed = fresh || entry_dirty(e);
+    victim.changed = fresh || (entry_dirty(e) && !QI_CANARY(QI_CANARY_LEAVES_CLEAN));
     v->resident--;
     q->paging.victims[v->count++] = victim;
     if (v->count == QI_VICTIMS)

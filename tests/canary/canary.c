@@ -77,6 +77,15 @@ static const char *const names[QI_CANARY_COUNT] = {
     [QI_CANARY_PRIVATE_WRITES_FILE] = "private view writes the file",
     [QI_CANARY_CLONE_NO_FLUSH] = "no flush at clone",
     [QI_CANARY_PINNED_WRITTEN] = "pinned page written back (H12)",
+    [QI_CANARY_LEAVES_UNFLUSHED] = "no flush when a page leaves",
+    [QI_CANARY_LEAVES_CLEAN] = "changes lost when a page leaves",
+    [QI_CANARY_PINNED_LEAVES] = "pinned page leaves (H11)",
+    [QI_CANARY_LENT_LEAVES] = "lent page leaves",
+    [QI_CANARY_SLOT_FREE_TOO_EARLY] = "slot free during its transfer",
+    [QI_CANARY_UNWRITTEN_IS_CLEAN] = "unwritten page keeps its slot",
+    [QI_CANARY_UNREAD_IS_THERE] = "page there that was not read",
+    [QI_CANARY_UNWRITTEN_IS_STANDBY] = "failed page write forgotten",
+    [QI_CANARY_OUT_BELOW_HIDDEN] = "page out below a hidden entry",
 };
 
 enum { TEXT_MAX = 700, MODEL_WORLDS = 8, MODEL_OPS = 5000 };
