@@ -110,6 +110,10 @@ static bool relieve(struct quire *q, uint32_t wanted, uint32_t enough, uint32_t 
     return there;
 }
 
+/*
+ * Where so many pages have left that there would be enough, and there is not, other calls took the
+ * frames: they have come further, and this one may try again.
+ */
 bool qi_paging_relieve(struct quire *q, uint32_t need)
 {
     const struct qi_paging *p = &q->paging;
@@ -117,15 +121,14 @@ bool qi_paging_relieve(struct quire *q, uint32_t need)
     uint32_t wanted = need + qi_frames_goal(q);
     wanted = wanted > enough ? wanted : enough;
     wanted = wanted > before ? wanted : before + 1;
-    if (qi_load(&q->frames.free) >= (uint64_t)need + q->frames.reserve)
-        return false; /* it is not for want of frames */
     for (;;) {
         if (!qi_work_begin(q)) {
             host_yield(q->host);
             return true;
         }
         const bool failing = writes_fail(q);
-        const bool there = relieve(q, wanted, enough, before);
+        const uint64_t away = p->away;
+        const bool there = relieve(q, wanted, enough, before) || p->away - away >= enough;
         const bool wait = qi_load(&p->transfers_busy) > 0 || qi_load(&q->writes_busy) > 0;
         qi_work_end(q);
         if (there)

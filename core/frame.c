@@ -397,6 +397,11 @@ static bool gather_standby(struct quire *q, uint32_t need, bool urgent)
     return count > 0;
 }
 
+bool qi_frames_there(const struct quire *q, uint32_t need, bool urgent)
+{
+    return qi_load(&q->frames.free) >= (uint64_t)need + (urgent ? 0 : q->frames.reserve);
+}
+
 bool qi_frames_gather(struct quire *q, uint32_t need, bool urgent)
 {
     bool found = false;
@@ -407,7 +412,7 @@ bool qi_frames_gather(struct quire *q, uint32_t need, bool urgent)
             found |= gather_from(cpu);
     }
     found |= gather_standby(q, need, urgent);
-    return found && qi_load(&q->frames.free) >= (uint64_t)need + (urgent ? 0 : q->frames.reserve);
+    return found && qi_frames_there(q, need, urgent);
 }
 
 uint32_t qi_frames_in_state(const struct quire *q, enum qi_frame_state state)

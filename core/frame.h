@@ -181,5 +181,7 @@ void qi_frames_settle(struct qi_cpu *cpu);
  * the lists have `need` frames now, beside the reserve if it is not urgent.
  */
 bool qi_frames_gather(struct quire *q, uint32_t need, bool urgent);
+/* Have the lists so many? */
+bool qi_frames_there(const struct quire *q, uint32_t need, bool urgent);
 
 #endif

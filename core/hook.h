@@ -105,8 +105,9 @@ enum qi_canary {
 };
 
 #ifdef QUIRE_TEST
-/* True: this passage of the site fails. */
+/* True: this passage of the site fails.  And did one, since that was asked last? */
 bool qi_test_fail(enum qi_site site);
+bool qi_test_failed(void);
 /* The deliberate bug to run with. */
 extern enum qi_canary qi_test_canary;
 /*
@@ -123,11 +124,13 @@ void qi_test_touch(const void *address, unsigned size);
 /* Before a pass over all of the table or page that starts at `address`. */
 void qi_test_touch_all(const void *address, bool write);
 #define QI_FAIL(site) qi_test_fail(site)
+#define QI_FAILED() qi_test_failed()
 #define QI_CANARY(number) (qi_test_canary == (number))
 #define QI_TOUCH(address) qi_test_touch((address), sizeof *(address))
 #define QI_TOUCH_ALL(address, write) qi_test_touch_all(address, write)
 #else
 #define QI_FAIL(site) false
+#define QI_FAILED() false
 #define QI_CANARY(number) false
 #define QI_TOUCH(address) ((void)0)
 #define QI_TOUCH_ALL(address, write) ((void)0)

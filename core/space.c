@@ -58,7 +58,10 @@ static bool drop_slice(struct quire *q)
 
 bool qi_wait_for_frames(struct quire *q, uint32_t need, bool urgent)
 {
+    const bool made_to_fail = QI_FAILED();
     if (qi_frames_gather(q, need, urgent))
+        return true;
+    if (!made_to_fail && qi_frames_there(q, need, urgent)) /* another call has given them back */
         return true;
     if (qi_load(&q->drop_list) != QI_NO_FRAME || qi_nodes_dead(&q->nodes)) {
         drop_slice(q);
@@ -66,7 +69,7 @@ bool qi_wait_for_frames(struct quire *q, uint32_t need, bool urgent)
     }
     if (qi_load(&q->dead_sections) > 0 && drop_slice(q))
         return true;
-    if (qi_load(&q->paging.live) > 0 && qi_paging_relieve(q, need))
+    if (qi_load(&q->paging.live) > 0 && !made_to_fail && qi_paging_relieve(q, need))
         return true;
     return host_need_frames(q->host, need);
 }
@@ -331,7 +334,8 @@ struct quire_space *qi_space_alloc(struct qi_cpu *cpu)
         space->root = QI_NO_FRAME;
         space->root_own = 0;
         space->commit_limit = space->copies_left = UINT64_MAX;
-        space->least = space->protects = 0;
+        space->least = 0;
+        qi_store(&space->protects, 0u);
         space->locks = false;
         space->most = space->room = UINT64_MAX;
         space->state = QI_SPACE_LIVE;

@@ -369,6 +369,7 @@ bool qi_pass_slice(struct quire *q, bool trim, uint64_t *left)
     visit_write(&v);
     pass->at = v.low;
     pass->left += v.left + (v.unwritten != NULL);
+    q->paging.away += v.left;
     if (pass->tree < trees)
         return false;
     *left = pass->left;

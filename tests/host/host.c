@@ -127,6 +127,16 @@ void test_failure_set(uint64_t at, bool from_then_on, uint32_t sites)
 #ifdef QUIRE_TEST
 enum qi_canary qi_test_canary;
 
+static _Thread_local bool made_to_fail;
+
+bool qi_test_failed(void)
+{
+    bool failed = made_to_fail;
+
+    made_to_fail = false;
+    return failed;
+}
+
 bool qi_test_fail(enum qi_site site)
 {
     struct test_failure *f = &test_failure;
@@ -140,6 +150,7 @@ bool qi_test_fail(enum qi_site site)
         return false;
     COUNT(f->failed);
     COUNT(f->failed_by_site[site]);
+    made_to_fail = true;
     return true;
 }
 

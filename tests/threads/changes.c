@@ -376,4 +376,4 @@ static void work_scarce(struct worker *w)
     quire_space_destroy(space);
 }
 
-void scarce(void) { rounds_in(160, begin_full, work_scarce, end_all); }
+void scarce(void) { rounds_in(160, 0, begin_full, work_scarce, end_all); }

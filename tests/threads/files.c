@@ -2,83 +2,15 @@
 /*
  * Files under running programs: worker 0 writes back, purges, cuts off and reads ahead, one worker
  * is the device, and the others go on in views of the same file.
- *
- * The file stores in words, as the workers do, so that a page which is written back while a program
- * stores in it holds each word old or new.
  */
-#define _GNU_SOURCE
 #include "threads.h"
 
-#include <pthread.h>
-#include <sched.h>
-#include <time.h>
-
-enum { FILE_SIZE = 2 * QUIRE_TABLE_ENTRIES << QUIRE_PAGE_SHIFT, QUEUE = 64, DEVICE = 1 };
+enum { FILE_SIZE = 2 * QUIRE_TABLE_ENTRIES << QUIRE_PAGE_SHIFT };
 
 static struct {
     uint8_t bytes[FILE_SIZE];
     struct quire_section *section;
-    bool late; /* transfers are ended by worker DEVICE */
-    pthread_mutex_t lock;
-    struct quire_io *queue[QUEUE];
-    unsigned queued;
-} file = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-/* A device reads and writes memory without asking who else does. */
-__attribute__((no_sanitize("thread"))) static void copy_words(volatile uint64_t *to,
-                                                              const volatile uint64_t *from)
-{
-    for (unsigned i = 0; i < QUIRE_PAGE_SIZE / sizeof *to; i++)
-        to[i] = from[i];
-}
-
-static void transfer(struct quire_io *io)
-{
-    const struct quire_config *c = &world.config;
-
-    for (uint32_t i = 0; i < io->pages; i++) {
-        uint64_t *page =
-            (void *)((uint8_t *)c->direct_map + PAGE((uint64_t)(io->frames[i] - c->first_frame)));
-        uint64_t *stored = (void *)(file.bytes + io->offset + PAGE(i));
-
-        copy_words(io->write ? stored : page, io->write ? page : stored);
-    }
-    quire_io_done(io, true);
-}
-
-static void start(void *cookie, struct quire_io *io)
-{
-    bool queued = false;
-
-    (void)cookie;
-    if (file.late) {
-        pthread_mutex_lock(&file.lock);
-        queued = file.queued < QUEUE;
-        if (queued)
-            file.queue[file.queued++] = io;
-        pthread_mutex_unlock(&file.lock);
-    }
-    if (!queued)
-        transfer(io);
-}
-
-/* End one transfer, any of those that wait. */
-static bool device_work(struct worker *w)
-{
-    struct quire_io *io = NULL;
-
-    pthread_mutex_lock(&file.lock);
-    if (file.queued > 0) {
-        unsigned i = below(w, file.queued);
-
-        io = file.queue[i];
-        file.queue[i] = file.queue[--file.queued];
-    }
-    pthread_mutex_unlock(&file.lock);
-    if (io)
-        transfer(io);
-    return io != NULL;
-}
+} file;
 
 static void view(struct quire_space *space, uint32_t flags)
 {
@@ -88,21 +20,11 @@ static void view(struct quire_space *space, uint32_t flags)
                             file.section, 0));
 }
 
-/* There are fewer processors than threads, and the device needs one. */
-static void sleep_a_little(struct test_world *w, struct quire_section *section)
-{
-    (void)w, (void)section;
-    nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
-}
-
 static void begin_file(bool late)
 {
-    static const struct quire_pager pager = {.start = start, .stable = true};
-
     memset(file.bytes, 0, sizeof file.bytes);
-    file.late = late;
-    world.wait_io = sleep_a_little;
-    CHECK_OK(quire_section_create(world.q, FILE_SIZE, &pager, NULL, &file.section));
+    device_begin(late);
+    CHECK_OK(quire_section_create(world.q, FILE_SIZE, &device_pager, file.bytes, &file.section));
     for (uint32_t i = 0; i < WORKERS; i++) {
         spaces[i] = space_new();
         view(spaces[i], QUIRE_MAP_SHARED);
@@ -114,7 +36,7 @@ static void begin_late(void) { begin_file(true); }
 
 static void end_file(void)
 {
-    file.late = false;
+    device_begin(false);
     end_all();
     quire_section_close(file.section);
 }
@@ -122,7 +44,7 @@ static void end_file(void)
 /* What the workers stored last is in the file when it is written back. */
 static void end_written(void)
 {
-    file.late = false;
+    device_begin(false);
     CHECK_OK(quire_section_sync(file.section, 0, UINT64_MAX, 0, NULL));
     for (uint32_t i = 0; i < WORKERS; i++)
         for (uint32_t page = 0; page < PAGES; page++)
@@ -174,12 +96,7 @@ static void touch_file(struct worker *w)
 static void work_file(struct worker *w)
 {
     if (w->number == DEVICE) {
-        /* Who has ended has queued what it had, so that is asked before the queue is. */
-        for (bool last = false; !last; sched_yield()) {
-            last = said() == WORKERS - 1;
-            while (device_work(w))
-                sched_yield();
-        }
+        device_serve(w, WORKERS - 1);
         return;
     }
     if (w->number == 0) {

@@ -70,11 +70,13 @@ static void round_run(void (*begin)(void), void (*each)(struct worker *w), void 
     CHECK(quire_free_frames(world.q) == free);
 }
 
-static void world_begin(uint32_t frames)
+static void world_begin(uint32_t frames, uint32_t slots)
 {
     test_world_create(&world, &(struct test_options){.cpus = WORKERS + 1,
                                                      .threads = true,
                                                      .frames = frames,
+                                                     .max_slots = slots,
+                                                     .keep_free = frames, /* all that can leave */
                                                      .max_pins = WORKERS,
                                                      .max_sections = 1});
     test_cpu = WORKERS;
@@ -95,13 +97,13 @@ static void world_end(void)
     test_world_destroy(&world);
 }
 
-void rounds_in(uint32_t frames, void (*begin)(void), void (*each)(struct worker *w),
+void rounds_in(uint32_t frames, uint32_t slots, void (*begin)(void), void (*each)(struct worker *w),
                void (*end)(void))
 {
     uint64_t until = now_ns() + (uint64_t)(seconds * 1e9), first = seed;
     static char name[80];
 
-    world_begin(frames);
+    world_begin(frames, slots);
     for (const char *test = check_name; now_ns() < until; seed++) {
         /* A failed CHECK prints it. */
         snprintf(name, sizeof name, "%s --seed %llu", test, (unsigned long long)seed);
@@ -314,7 +316,7 @@ static void begin_twins(void)
 
 void rounds(void (*begin)(void), void (*each)(struct worker *w), void (*end)(void))
 {
-    rounds_in(8192, begin, each, end);
+    rounds_in(8192, 0, begin, each, end);
 }
 
 static void apart(void) { rounds(begin_one, work_apart, end_all); }
@@ -331,10 +333,11 @@ static void twins(void) { rounds(begin_twins, work_twins, end_all); }
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
-        TEST(apart),   TEST(together),     TEST(switching),    TEST(copies),  TEST(reuses),
-        TEST(passing), TEST(outside),      TEST(forks),        TEST(twins),   TEST(taken_away),
-        TEST(moved),   TEST(discarded),    TEST(backed_up),    TEST(pinned),  TEST(looked_at),
-        TEST(scarce),  TEST(written_back), TEST(written_late), TEST(cut_off), TEST(copied),
+        TEST(apart),   TEST(together),     TEST(switching),    TEST(copies),       TEST(reuses),
+        TEST(passing), TEST(outside),      TEST(forks),        TEST(twins),        TEST(taken_away),
+        TEST(moved),   TEST(discarded),    TEST(backed_up),    TEST(pinned),       TEST(looked_at),
+        TEST(scarce),  TEST(written_back), TEST(written_late), TEST(cut_off),      TEST(copied),
+        TEST(paged),   TEST(paged_late),   TEST(paged_twins),  TEST(paged_scarce),
     };
     int count = 1;
 

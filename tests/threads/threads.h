@@ -39,8 +39,8 @@ extern struct quire_space *spaces[SPACES]; /* of this round */
 /* Rounds of one test, until its time is over: `begin` and `end` by the main thread alone, `work` by
  * each worker.  All that `end` leaves behind is a failure. */
 void rounds(void (*begin)(void), void (*work)(struct worker *w), void (*end)(void));
-/* The same in a world of so many frames. */
-void rounds_in(uint32_t frames, void (*begin)(void), void (*work)(struct worker *w),
+/* The same in a world of so many frames, where so many pages can be out of memory. */
+void rounds_in(uint32_t frames, uint32_t slots, void (*begin)(void), void (*work)(struct worker *w),
                void (*end)(void));
 
 /* A word that workers raise for each other in a round; 0 at its start. */
@@ -101,6 +101,16 @@ void begin_copies(void);
 void end_all(void);
 void end_copies(void);
 
+/* ---- a device: device.c ---------------------------------------------------------------------- */
+
+/* A pager over memory: its cookie is where the bytes are. */
+extern const struct quire_pager device_pager;
+/* Late: transfers are ended by worker DEVICE, in any order. */
+enum { DEVICE = 1 };
+void device_begin(bool late);
+/* Until the `workers` others have said that they have finished. */
+void device_serve(struct worker *w, uint32_t others);
+
 /* ---- the tests of changes.c ------------------------------------------------------------------ */
 
 void taken_away(void);
@@ -117,5 +127,12 @@ void written_back(void);
 void written_late(void);
 void cut_off(void);
 void copied(void);
+
+/* ---- the tests of pages.c -------------------------------------------------------------------- */
+
+void paged(void);
+void paged_late(void);
+void paged_twins(void);
+void paged_scarce(void);
 
 #endif
