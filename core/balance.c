@@ -17,13 +17,17 @@
  * are an end too: their pages stay.
  *
  * One call at a time pages out; the others wait for what it finds.
+ *
+ * An end.  What leaves for a call may be what it brought at its last try, with the tables to it,
+ * and nobody counts that beforehand.  So a call that comes again has to find one frame more each
+ * time: either it has what it needs besides what it takes back, or there is no more, and it is told
+ * so.
  */
 #include "workset.h"
 
 /*
- * Pages that the call which has too few frames may take back at its next try: its own, and one of
- * a section.  Less than the need and these is no progress: the next try would take back what left
- * for it, and find as few frames as this one.
+ * Pages that most calls which have too few frames take back at the next try: their own, and one of
+ * a section.
  */
 enum { TAKEN_BACK = 2 };
 
@@ -47,37 +51,34 @@ static bool writes_fail(const struct quire *q)
     return qi_load(&q->paging.failures) > 8 + qi_load(&q->paging.modified.count) / 4;
 }
 
-enum step {
-    STEP_MORE, /* something changed: look again */
-    STEP_WAIT, /* nothing to do before a transfer ends */
-    STEP_END,  /* nothing can leave */
-};
-
-/* One step towards `wanted` frames at hand.  This call pages out. */
-static enum step step(struct quire *q, uint32_t wanted)
+/*
+ * One step towards `wanted` frames at hand; true: something changed, look again.  This call pages
+ * out.
+ */
+static bool step(struct quire *q, uint32_t wanted)
 {
     struct qi_paging *p = &q->paging;
     uint64_t left = 0;
     bool wrote = qi_page_out(q);
     if (at_hand(q) + coming(q) >= wanted)
-        return wrote ? STEP_MORE : STEP_WAIT;
+        return wrote;
     if (!qi_pass_slice(q, true, &left))
-        return STEP_MORE;
+        return true;
     if (left > 0) {
         p->pass.old = p->policy->old;
         p->pass.tired = false;
-        return STEP_MORE;
+        return true;
     }
     if (p->pass.old > 0) {
         p->pass.old /= 2;
-        return STEP_MORE;
+        return true;
     }
     /* Twice over: the first such pass forgets who used what. */
     p->pass.tired = !p->pass.tired;
     if (p->pass.tired || wrote)
-        return STEP_MORE;
+        return true;
     p->pass.old = p->policy->old;
-    return qi_load(&p->transfers_busy) > 0 ? STEP_WAIT : STEP_END;
+    return false;
 }
 
 bool quire_balance(struct quire *q)
@@ -86,7 +87,7 @@ bool quire_balance(struct quire *q)
         return false;
     bool more = at_hand(q) < qi_frames_goal(q) || qi_load(&q->paging.modified.count) > 0;
     if (more)
-        more = step(q, qi_frames_goal(q)) == STEP_MORE;
+        more = step(q, qi_frames_goal(q));
     qi_work_end(q);
     return more;
 }
@@ -99,14 +100,13 @@ static bool relieve(struct quire *q, uint32_t wanted, uint32_t enough, uint32_t 
 {
     const struct qi_paging *p = &q->paging;
     const uint32_t failed = qi_load(&p->failures);
-    bool there;
-    enum step result;
+    bool there, more;
     q->paging.pass.tired = false; /* what was used since another call gave up has to be asked again
                                    */
     do {
-        result = step(q, wanted);
+        more = step(q, wanted);
         there = at_hand(q) >= enough && at_hand(q) > before;
-    } while (result == STEP_MORE && !there && !(qi_load(&p->failures) > failed && writes_fail(q)));
+    } while (more && !there && !(qi_load(&p->failures) > failed && writes_fail(q)));
     return there;
 }
 
@@ -114,9 +114,10 @@ static bool relieve(struct quire *q, uint32_t wanted, uint32_t enough, uint32_t 
  * Where so many pages have left that there would be enough, and there is not, other calls took the
  * frames: they have come further, and this one may try again.
  */
-bool qi_paging_relieve(struct quire *q, uint32_t need)
+bool qi_paging_relieve(struct quire *q, uint32_t need, uint32_t *more)
 {
     const struct qi_paging *p = &q->paging;
+    need += *more;
     const uint32_t before = at_hand(q), enough = need + TAKEN_BACK;
     uint32_t wanted = need + qi_frames_goal(q);
     wanted = wanted > enough ? wanted : enough;
@@ -128,10 +129,12 @@ bool qi_paging_relieve(struct quire *q, uint32_t need)
         }
         const bool failing = writes_fail(q);
         const uint64_t away = p->away;
-        const bool there = relieve(q, wanted, enough, before) || p->away - away >= enough;
+        const bool there = relieve(q, wanted, enough, before);
+        const bool taken = p->away - away >= enough;
         const bool wait = qi_load(&p->transfers_busy) > 0 || qi_load(&q->writes_busy) > 0;
         qi_work_end(q);
-        if (there)
+        *more += there;
+        if (there || taken)
             return true;
         if (wait)
             host_wait_io(q->host, NULL);

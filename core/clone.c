@@ -14,15 +14,15 @@
  *
  * Freezing T means that the entry above it loses W, and one flush of what T spans.
  *
- * A run of pages is cloned in one step if all its pages can be lent: private memory, not pinned,
- * not in the leaf that borrows.  Whatever else a range holds is copied, page by page, through a
- * frame in between: pages of sections, which may change for others to see; pinned ones, which a
- * device may write; targets that are views.  Refusals come from there too, so they are those of a
- * read and a write.
+ * A run of pages is cloned in one step if all its pages can be lent: private memory, not in
+ * the leaf that borrows, and not of a leaf with pinned pages, which must not be frozen (pin.c).
+ * Whatever else a range holds is copied, page by page, through a frame in between: pages of
+ * sections, which may change for others to see; targets that are views, or pinned, which stay so.
+ * Refusals come from there too, so they are those of a read and a write.
  *
  * Locks: both spaces exclusively, for one run of a leaf; of T, while it is counted.
  */
-#include "fault.h"
+#include "pin.h"
 
 #include <quire/machine.h>
 
@@ -32,6 +32,7 @@ struct clone {
     struct qi_cpu *cpu; /* of the run */
     pfn_t leaf;         /* of the source; QI_NO_FRAME: there is none, all is empty */
     uint32_t prot;      /* of the target's region */
+    bool pinned;        /* there are pinned pages in the leaf */
     uint32_t need;      /* frames that the run wants */
 };
 
@@ -66,19 +67,24 @@ static bool has_room(const struct quire *q, home_t home)
 }
 
 /* A page that the source's leaf, or the table that it has it from, can lend. */
-static bool lendable(const struct quire *q, entry_t e)
+static bool lendable(const struct clone *c, entry_t e)
 {
+    const struct quire *q = c->from->q;
     enum qi_kind kind = entry_kind(e, 1);
     if (kind == QI_EMPTY || kind == QI_ZERO)
         return true;
-    if (kind == QI_OWN || kind == QI_BARRED) {
-        const struct qi_frame *page = frame_record(&q->frames, entry_pfn(e));
-        return qi_load(&page->share) == 0 && has_room(q, page->home);
-    }
+    if (kind == QI_OWN || kind == QI_BARRED)
+        return !c->pinned && has_room(q, frame_record(&q->frames, entry_pfn(e))->home);
     if (kind != QI_BORROWED && kind != QI_PROTOTYPE)
         return false; /* a paged one comes back when it is copied */
     home_t home = qi_entry_home(q, e);
     return has_room(q, home) && entry_kind(entry_load(qi_home_slot(q, home)), 1) != QI_PAGED;
+}
+
+/* What the target has there may go: it is no guard, and no device has the page. */
+static bool replaceable(const struct quire *q, entry_t e)
+{
+    return entry_kind(e, 1) != QI_GUARD && !qi_entry_pinned(q, e);
 }
 
 /* How many of `pages` pages can be cloned in one step. */
@@ -97,13 +103,14 @@ static uint64_t run_length(struct clone *c, uint64_t pages)
     pfn_t borrower = leaf_at(c->to, c->target);
     if (c->leaf == QI_NO_FRAME && borrower == QI_NO_FRAME)
         return pages;
+    c->pinned = c->leaf != QI_NO_FRAME && qi_leaf_pinned(q, c->leaf) > 0;
     unsigned here = entry_index(c->source, 1), there = entry_index(c->target, 1);
     uint64_t n = 0;
     for (; n < pages && (c->leaf != borrower || c->from != c->to); n++) {
         entry_t e = c->leaf == QI_NO_FRAME ? 0 : entry_load(&table_entries(q, c->leaf)[here + n]);
         entry_t old =
             borrower == QI_NO_FRAME ? 0 : entry_load(&table_entries(q, borrower)[there + n]);
-        if (!lendable(q, e) || entry_kind(old, 1) == QI_GUARD)
+        if (!lendable(c, e) || !replaceable(q, old))
             break;
     }
     return n;

@@ -333,7 +333,7 @@ static bool fault_again(struct qi_fault *fault, enum quire_status *status)
     if (*status != QUIRE_NO_MEMORY)
         return false;
     if (!fault->no_wait)
-        return qi_wait_for_frames(q, fault->need, false);
+        return qi_wait_for_more(q, fault->need, false, &fault->more);
     if (qi_frames_gather(q, fault->need, false))
         return true;
     *status = QUIRE_WOULD_WAIT;
@@ -344,6 +344,7 @@ enum quire_status qi_fault_resolve(struct qi_fault *fault)
 {
     enum quire_status status;
     fault->grows = false;
+    fault->more = 0;
     do {
         fault->cpu = qi_enter_shared(fault->space);
         status = fault_try(fault);

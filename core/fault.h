@@ -35,6 +35,7 @@ struct qi_fault {
     vaddr_t low, high;  /* where it lies */
     pfn_t leaf;         /* of the section, which has the page: as qi_view_need found it */
     uint32_t need;      /* frames that the last try needed */
+    uint32_t more;      /* and those to find besides (qi_wait_for_more) */
     uint32_t copies;    /* and those of them that went into copies */
     pfn_t pfn;          /* on success: the frame that the page has now */
     struct qi_cpu *cpu; /* of the last try */

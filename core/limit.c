@@ -36,9 +36,8 @@ static uint64_t mark_below(struct quire *q, pfn_t table, vaddr_t base, vaddr_t l
             count += e == 0 ? 0 : mark_below(q, entry_pfn(e), start, low, high, mark);
         } else if (kind == QI_OWN || kind == QI_BARRED || kind == QI_BORROWED ||
                    kind == QI_SECTION) {
-            while (mark && !(e & ENTRY_ACCESSED) &&
-                   !entry_change(&entries[i], &e, e | ENTRY_ACCESSED))
-                ;
+            if (mark)
+                entry_mark(&entries[i], ENTRY_ACCESSED);
             count++;
         }
     }
@@ -168,13 +167,13 @@ static bool range_unlocked(struct quire_space *space, vaddr_t *low, vaddr_t high
     return found;
 }
 
-/* The slot of the first page of [*at, high) that is not in memory; *at: behind it. */
-static slot_t next_out(struct quire_space *space, vaddr_t *at, vaddr_t high)
+/* One slice of next_out: as many entries as a table has; 0: none of them is out. */
+static slot_t slice_out(struct quire_space *space, vaddr_t *at, vaddr_t high)
 {
     struct quire *q = space->q;
     slot_t slot = 0;
     struct qi_cpu *cpu = qi_enter_exclusive(space);
-    while (*at < high && slot == 0) {
+    for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES && *at < high && slot == 0; i++) {
         struct qi_look look = qi_table_look(space, *at);
         entry_t e = look.level == 1 ? look.entry : 0;
         if (entry_kind(e, 1) == QI_PROTOTYPE)
@@ -184,6 +183,17 @@ static slot_t next_out(struct quire_space *space, vaddr_t *at, vaddr_t high)
         *at = (*at & ~(entry_span(look.level) - 1)) + entry_span(look.level);
     }
     qi_leave(cpu);
+    return slot;
+}
+
+/* The slot of the first page of [*at, high) that is not in memory; *at: behind it. */
+static slot_t next_out(struct quire_space *space, vaddr_t *at, vaddr_t high)
+{
+    slot_t slot = slice_out(space, at, high);
+    while (slot == 0 && *at < high) {
+        host_yield(space->q->host);
+        slot = slice_out(space, at, high);
+    }
     return slot;
 }
 

@@ -55,7 +55,7 @@ static inline bool entry_change(entry_t *slot, entry_t *e, entry_t to)
 {
     return qi_change(slot, e, to);
 }
-/* Set bits of a present entry, whatever a machine sets meanwhile. */
+/* Set bits of an entry that names a page, whatever a machine sets meanwhile. */
 static inline void entry_mark(entry_t *slot, entry_t bits)
 {
     entry_t e = entry_load(slot);

@@ -103,10 +103,21 @@ static bool chunk_open(const struct qi_paging *p, const struct qi_chunk *chunk)
     return chunk->used < (places < QI_CHUNK ? places : QI_CHUNK);
 }
 
+/* No file takes a page: then nobody looks at all chunks for each page that would leave. */
+static bool files_full(const struct qi_paging *p)
+{
+    for (unsigned i = 0; i < QUIRE_PAGEFILES; i++)
+        if (p->files[i].pager && !p->files[i].leaving && p->files[i].used < p->files[i].slots)
+            return false;
+    return true;
+}
+
 /* The first slot of the best chunk: of the file with the highest priority, and empty if one is. */
 static slot_t chunk_find(const struct qi_paging *p)
 {
     const struct qi_chunk *best = NULL;
+    if (files_full(p))
+        return 0;
     for (uint32_t i = 0; i < p->max / QI_CHUNK; i++) {
         const struct qi_chunk *chunk = &p->chunks[i];
         if (!chunk_open(p, chunk))
@@ -262,10 +273,11 @@ bool qi_paged_revive(struct qi_cpu *cpu, home_t home)
         there = page != QI_NO_FRAME;
         if (there) {
             entry_t dirty = changed ? ENTRY_FOLDED : 0;
+            entry_t back = frame_state(r) == QI_FRAME_SECTION
+                               ? entry_own(page, 0, false)
+                               : entry_absent(QI_CODE_BARRED, page, 0);
             qi_store(&frame_record(&q->frames, page)->home, home);
-            entry_store(slot, frame_state(r) == QI_FRAME_SECTION
-                                  ? entry_own(page, 0, false) | dirty
-                                  : entry_absent(QI_CODE_BARRED, page, dirty));
+            entry_store(slot, back | dirty | ENTRY_ACCESSED); /* whoever wants it comes next */
         }
     }
     lock_drop(cpu, &r->lock, QI_RANK_TABLE);

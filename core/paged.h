@@ -176,7 +176,8 @@ void qi_page_done(struct quire_io *io, bool ok);
 
 /* ---- memory: balance.c --------------------------------------------------------------------- */
 
-/* Find frames, with nothing held.  True: try again; false: nothing can leave. */
-bool qi_paging_relieve(struct quire *q, uint32_t need);
+/* Find need + *more frames, with nothing held.  True: try again, and *more has grown if pages left;
+ * false: nothing can leave. */
+bool qi_paging_relieve(struct quire *q, uint32_t need, uint32_t *more);
 
 #endif

@@ -192,19 +192,21 @@ enum quire_status quire_unpin(struct quire *q, struct quire_pin *pin)
 
 /* ---- fork ---------------------------------------------------------------------------------- */
 
-static bool is_pinned(const struct quire *q, entry_t e)
+bool qi_entry_pinned(const struct quire *q, entry_t e)
 {
     enum qi_kind kind = entry_kind(e, 1);
     return (kind == QI_OWN || kind == QI_BARRED) &&
            qi_load(&frame_record(&q->frames, entry_pfn(e))->share) > 0;
 }
 
-static uint32_t leaf_pinned(const struct quire *q, pfn_t table)
+uint32_t qi_leaf_pinned(const struct quire *q, pfn_t table)
 {
+    if (frame_record(&q->frames, table)->pins == 0)
+        return 0;
     const entry_t *entries = table_entries(q, table);
     uint32_t pages = 0;
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++)
-        pages += is_pinned(q, entry_load(&entries[i]));
+        pages += qi_entry_pinned(q, entry_load(&entries[i]));
     return pages;
 }
 
@@ -216,7 +218,7 @@ static bool pinned_below(const struct quire *q, pfn_t table, vaddr_t base, vaddr
     if (r->pins == 0)
         return false;
     if (r->level == 1) {
-        *pages = leaf_pinned(q, table);
+        *pages = qi_leaf_pinned(q, table);
         r->pins = *pages > 0;
         *at = base;
         return *pages > 0;
@@ -257,7 +259,7 @@ static void fork_child_leaf(struct qi_cpu *cpu, struct quire_space *child, vaddr
     pfn_t table = qi_gate_open(&gate, 1);
     entry_t *to = table_entries(q, table);
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
-        if (!is_pinned(q, from[i]))
+        if (!qi_entry_pinned(q, from[i]))
             continue;
         pfn_t page = entry_pfn(from[i]);
         pfn_t copy =
@@ -287,7 +289,7 @@ static void fork_parent_leaf(struct qi_cpu *cpu, struct quire_space *parent, vad
     entry_t *to = table_entries(q, table);
     for (unsigned i = 0; i < QUIRE_TABLE_ENTRIES; i++) {
         entry_t old = from[i];
-        if (!is_pinned(q, old))
+        if (!qi_entry_pinned(q, old))
             continue;
         pfn_t page = entry_pfn(qi_home_move(cpu, home_make(look.table, i)));
         qi_assert(page == entry_pfn(old));

@@ -16,6 +16,13 @@ struct qi_pin {
 
 void qi_pins_init(struct quire *q);
 
+/* ---- what fork and clones need ----------------------------------------------------------- */
+
+/* The entry of a leaf is the home of a pinned page. */
+bool qi_entry_pinned(const struct quire *q, entry_t e);
+/* How many such entries a leaf of a space that is held exclusively has. */
+uint32_t qi_leaf_pinned(const struct quire *q, pfn_t table);
+
 /* ---- what fork needs ----------------------------------------------------------------------- */
 
 /*

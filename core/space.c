@@ -56,7 +56,7 @@ static bool drop_slice(struct quire *q)
     return more;
 }
 
-bool qi_wait_for_frames(struct quire *q, uint32_t need, bool urgent)
+bool qi_wait_for_more(struct quire *q, uint32_t need, bool urgent, uint32_t *more)
 {
     const bool made_to_fail = QI_FAILED();
     if (qi_frames_gather(q, need, urgent))
@@ -69,9 +69,15 @@ bool qi_wait_for_frames(struct quire *q, uint32_t need, bool urgent)
     }
     if (qi_load(&q->dead_sections) > 0 && drop_slice(q))
         return true;
-    if (qi_load(&q->paging.live) > 0 && !made_to_fail && qi_paging_relieve(q, need))
+    if (qi_load(&q->paging.live) > 0 && !made_to_fail && qi_paging_relieve(q, need, more))
         return true;
     return host_need_frames(q->host, need);
+}
+
+bool qi_wait_for_frames(struct quire *q, uint32_t need, bool urgent)
+{
+    uint32_t more = 0;
+    return qi_wait_for_more(q, need, urgent, &more);
 }
 
 bool qi_try_again(struct quire *q, enum quire_status *status, uint32_t need, bool urgent,
@@ -320,6 +326,10 @@ uint32_t quire_zero_ahead(struct quire *q, uint32_t count)
 
 /* ---- spaces -------------------------------------------------------------------------------- */
 
+/*
+ * A record that is used again: whoever looks at all spaces may hold it still for what it was
+ * before, so it is filled when this call holds it.
+ */
 struct quire_space *qi_space_alloc(struct qi_cpu *cpu)
 {
     struct quire *q = cpu->q;
@@ -330,19 +340,20 @@ struct quire_space *qi_space_alloc(struct qi_cpu *cpu)
     if (space) {
         q->free_space = space->next_free;
         q->live_spaces++;
-        space->regions = NULL;
-        space->root = QI_NO_FRAME;
-        space->root_own = 0;
-        space->commit_limit = space->copies_left = UINT64_MAX;
-        space->least = 0;
-        qi_store(&space->protects, 0u);
-        space->locks = false;
-        space->most = space->room = UINT64_MAX;
-        space->state = QI_SPACE_LIVE;
     }
     lock_drop(cpu, &q->lock, QI_RANK_LIST);
-    if (space)
-        qi_hold_new(cpu, space);
+    if (!space)
+        return NULL;
+    qi_hold_new(cpu, space);
+    space->regions = NULL;
+    space->root = QI_NO_FRAME;
+    space->root_own = 0;
+    space->commit_limit = space->copies_left = UINT64_MAX;
+    space->least = 0;
+    qi_store(&space->protects, 0u);
+    space->locks = false;
+    space->most = space->room = UINT64_MAX;
+    space->state = QI_SPACE_LIVE;
     return space;
 }
 

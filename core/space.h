@@ -104,6 +104,12 @@ static inline uint32_t qi_frames_goal(const struct quire *q)
  * looked up again.  False: nothing can be freed.
  */
 bool qi_wait_for_frames(struct quire *q, uint32_t need, bool urgent);
+/*
+ * The same for a call that brings pages into memory between its tries, which may be the very ones
+ * that leave for it: each time that pages leave it has to find one frame more than the last time,
+ * so it ends.  *more: how many besides `need`; 0 before the first try.
+ */
+bool qi_wait_for_more(struct quire *q, uint32_t need, bool urgent, uint32_t *more);
 
 /*
  * After an operation, with nothing held: free what operations left behind, if anything, in at most

@@ -71,8 +71,9 @@ static void home_leave(struct qi_visit *v, entry_t *slot)
     entry_t e = entry_load(slot);
     enum qi_kind kind = entry_kind(e, 1);
     bool fresh;
-    if ((kind != QI_OWN && kind != QI_BARRED) || is_pinned(q, entry_pfn(e)))
+    if (kind != QI_OWN && kind != QI_BARRED)
         return;
+    qi_assert(!is_pinned(q, entry_pfn(e))); /* such a page is not lent (pin.c) */
     slot_t place = slot_for(v, entry_pfn(e), &fresh);
     if (place == 0)
         return;

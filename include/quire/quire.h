@@ -594,12 +594,12 @@ QUIRE_WARN_UNUSED enum quire_status quire_populate(struct quire_space *space, va
 /*
  * Make [target, target + length) of `to` a copy of [source, source + length) of `from`, without
  * copying: pages are shared until either side writes them.  For large messages and reads.  What can
- * not be shared (pages of sections, pinned pages, parts of views, both ranges in one table) is
- * copied.  The source must be readable, the target writable, neither has a hole; *done (may be
- * null) is how far it came.  Each run of pages in one table is one step.  Two spaces of one
- * manager, or one space and ranges that do not touch.  Errors: those of a range, QUIRE_OVERLAPS,
- * QUIRE_BAD_FLAGS (two managers), and those of quire_read and quire_write.  May wait.  Source of
- * the idea: Mach, vm_copy.
+ * not be shared (pages of sections, tables with pinned pages, parts of views, both ranges in one
+ * table) is copied; into pinned pages too, which stay pinned.  The source must be readable, the
+ * target writable, neither has a hole; *done (may be null) is how far it came.  Each run of pages
+ * in one table is one step.  Two spaces of one manager, or one space and ranges that do not touch.
+ * Errors: those of a range, QUIRE_OVERLAPS, QUIRE_BAD_FLAGS (two managers), and those of quire_read
+ * and quire_write.  May wait.  Source of the idea: Mach, vm_copy.
  */
 QUIRE_WARN_UNUSED enum quire_status quire_clone(struct quire_space *from, vaddr_t source,
                                                 struct quire_space *to, vaddr_t target,
@@ -892,9 +892,10 @@ QUIRE_WARN_UNUSED enum quire_status quire_next_pages(struct quire_space *space, 
  * The dirty log.  A mark is a child that nobody runs (quire_space_fork); what the space has changed
  * since is what differs from it.  Bit i of bits[] (64 in each word, caller's memory, written
  * entirely) is set if the content of page low / QUIRE_PAGE_SIZE + i may differ; pages that were
- * discarded, unmapped, moved or mapped since are among them, resident or not.  Subtrees that are
- * still shared are passed in one step.  Holds both spaces.  Errors: those of a range;
- * QUIRE_BAD_FLAGS (one space twice, or two managers).
+ * discarded, unmapped, moved or mapped since are among them, resident or not.  With page files a
+ * page that nobody has written may be among them too, rarely: what is compared is where a page is,
+ * not its bytes.  Subtrees that are still shared are passed in one step.  Holds both spaces.
+ * Errors: those of a range; QUIRE_BAD_FLAGS (one space twice, or two managers).
  */
 QUIRE_WARN_UNUSED enum quire_status quire_diff(struct quire_space *space, struct quire_space *mark,
                                                vaddr_t low, uint64_t length, uint64_t *bits);

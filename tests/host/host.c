@@ -242,6 +242,8 @@ static struct layout world_layout(const struct test_options *o, struct quire_con
         .fault_around = o->fault_around,
         .max_slots = o->max_slots,
         .keep_free = o->keep_free,
+        .policy = o->policy,
+        .low_memory = o->low_memory,
         .commit_limit = o->commit_limit,
         .stack_gap = o->stack_gap,
         .low = o->low,

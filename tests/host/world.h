@@ -58,6 +58,8 @@ struct test_options {
     bool no_frames;    /* add no frames; the test does it */
     void *block;       /* a static buffer aligned to 4096, or null: mapped */
     size_t block_size; /* of the static buffer */
+    const struct quire_policy *policy; /* as in struct quire_config */
+    void (*low_memory)(void *host);    /* the same; host is the world */
     void (*trace)(void *host, enum quire_event event, struct quire_space *space, uint64_t a,
                   uint64_t b);
 };

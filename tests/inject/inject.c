@@ -56,10 +56,11 @@ enum {
 /*
  * Steps: c create, f fork (to the second space), d destroy; m map, u unmap, p protect, with first
  * page, number of pages, and protection; w store, r load, x fetch a page; W quire_write, R
- * quire_read from the middle of a page, with pages; t take a frame, g give it.  S makes the
- * section, with pages and 1 for one with a file; V views it, with first page, number of pages and 1
- * for shared; then y sync, z resize to pages, q discard its pages from and to, e write one of its
- * pages, i forget what is clean, E close.
+ * quire_read from the middle of a page, with pages; l clone pages to another first page, L to the
+ * same place of another space; t take a frame, g give it; h lock pages in memory, H unlock them.
+ * S makes the section, with pages and 1 for one with a file; V views it, with first page, number of
+ * pages and 1 for shared; then y sync, z resize to pages, q discard its pages from and to, e write
+ * one of its pages, i forget what is clean, E close.
  */
 static const char *const scenarios[] = {
     "c A; m A 0 64 3; w A 0; w A 1; w A 16; f A B; w A 0; w B 1; f B C; w C 16; w B 0; r C 1; "
@@ -98,6 +99,11 @@ static const char *const scenarios[] = {
     "w A 1; "
     "v A 8 4 40; w A 41; v A 0 4 20; w A 20; f A D; v D 20 4 1; w D 2; d B; w C 5; k C 4 3; d A; "
     "w D 41",
+    "c A; c B; m A 0 64 3; m B 0 64 3; w A 0; w A 1; w A 3; w A 16; w B 1; L A B 0 4; w A 0; w B "
+    "1; "
+    "l A 0 2 20; f A C; L C B 16 2; w C 16; l B 0 2 5; w B 5; P A 16 1; L A B 16 1; w A 16; Q; d "
+    "A; "
+    "w B 16; l C 0 1 2; w C 20; l B 4 2 32; d C; w B 33; w B 0",
     "S 8 1; c A; V A 0 8 1; V A 16 8 0; r A 0; w A 1; w A 17; w A 18; f A B; w B 18; w B 2; y; r A "
     "3; w A 1; f B C; r C 19; z 3; w C 1; z 8; w C 3; i; r A 4; q 0 2; r B 0; w B 20; e 5; y; u A "
     "1 2; p A 16 4 1; p A 16 4 3; w A 19; d B; E; w C 5; r A 7; d A; r C 4",
@@ -111,6 +117,8 @@ static const char *const scenarios[] = {
     "r A 5; O B 0 8; u A 0 2; w B 1; f B C; O C 0 64; w C 17; d A; O B 0 64; r B 0; p B 4 2 1; r B "
     "5; "
     "P B 17 1; O B 0 64; Q; v C 0 4 40; w C 41; d B; O C 0 64; r C 40",
+    "D; c A; m A 0 64 3; w A 0; w A 17; o A 4 4 2; o A 20 2 2; h A 16 4; f A B; O A 0 64; w A 17; "
+    "H A 17 2; f A C; d A; w B 17; r C 0",
 };
 #define SCENARIOS ((unsigned)(sizeof scenarios / sizeof scenarios[0]))
 
@@ -386,6 +394,16 @@ static enum quire_status do_move(const struct step *s)
     return quire_move(J.space[s->space], from, length, &to, length, QUIRE_MOVE_FIXED);
 }
 
+static enum quire_status do_clone(const struct step *s)
+{
+    bool there = s->kind == 'L';
+    unsigned first = there ? s->b : s->a, count = there ? s->c : s->b;
+    vaddr_t from = address_of(first), to = there ? from : address_of(s->c);
+
+    return quire_clone(J.space[s->space], from, J.space[there ? s->a : s->space], to,
+                       address_of(first + count) - from, NULL);
+}
+
 /* Pins are let go in the order in which they were made. */
 static enum quire_status do_pin(const struct step *s)
 {
@@ -483,9 +501,13 @@ static enum quire_status step_do(const struct step *s)
     case 'g': return do_frame(s);
     case 'o': return quire_advise(J.space[s->space], at, length, (enum quire_advice)s->c);
     case 'k': return quire_guard(J.space[s->space], at, length);
+    case 'h': return quire_lock(J.space[s->space], at, length);
+    case 'H': return quire_unlock(J.space[s->space], at, length);
     case 'j': return quire_unguard(J.space[s->space], at, length);
     case 'n': return quire_discard(J.space[s->space], at, length);
     case 'v': return do_move(s);
+    case 'l':
+    case 'L': return do_clone(s);
     case 'P':
     case 'Q': return do_pin(s);
     case 'S':

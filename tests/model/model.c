@@ -23,7 +23,8 @@
  * back has to be there after a sync that says so.
  *
  * Paging.  Most worlds have page files; pages are sent away and come back between operations and
- * within them, and the oracle knows nothing of that (paging.c).
+ * within them, and the oracle knows nothing of that (paging.c).  A share of these has so few frames
+ * that what is in use exceeds memory many times, and most calls make room for themselves.
  *
  * After each operation in the micro geometry, and every 64 in the real one: quire_check,
  * soft_check, promises and pins, the regions of the space, and the pages that the operation
@@ -89,7 +90,7 @@ static void on_regions(struct model_space *m)
 
 static void on_pages(struct model_space *m)
 {
-    switch (below(10)) {
+    switch (below(12)) {
     case 0:
     case 1: op_bulk(m, QUIRE_READ); break;
     case 2:
@@ -98,6 +99,8 @@ static void on_pages(struct model_space *m)
     case 5: op_force(m); break;
     case 6: op_fault(m); break;
     case 7: op_populate(m); break;
+    case 8:
+    case 9: op_clone(m); break;
     default: op_pin(m);
     }
 }
@@ -223,8 +226,12 @@ void operation_within(void)
 
 /* ---- worlds ---------------------------------------------------------------------------------- */
 
+/* Percent of the worlds with page files that have hardly any frames: what is used in them exceeds
+ * memory many times. */
+enum { SCARCE = 40 };
+
 /* What the options leave to the world's seed. */
-static struct test_options some_options(void)
+static struct test_options some_options(bool *scarce)
 {
     struct test_options o = {
         .frames = MICRO ? 24 + below(140) : 64 + below(900),
@@ -241,7 +248,10 @@ static struct test_options some_options(void)
     };
 
     if (chance(75)) {
+        *scarce = chance(SCARCE);
         o.frames = MICRO ? 300 + below(300) : 600 + below(600);
+        if (*scarce)
+            o.frames = MICRO ? 24 + below(140) : 64 + below(200);
         o.max_slots = MICRO ? 8 * (1 + below(24)) : 64 * (1 + below(8));
         o.keep_free = chance(50) ? 0 : 1 + below(8);
     }
@@ -258,7 +268,7 @@ static struct test_options some_options(void)
 /* Everything about a world follows from its seed. */
 static void world_begin(void)
 {
-    struct test_options o = some_options();
+    struct test_options o = some_options(&M.scarce);
 
     M.host_helps = chance(40);
     M.interferes = chance(50);

@@ -18,7 +18,7 @@ struct model_result {
     bool failed;
     uint64_t ops; /* done */
     uint64_t ok, refused, no_memory, no_commit, injected, must_succeed;
-    uint64_t pins, diffs, pulled, forks, copies, reuses, audits;
+    uint64_t pins, cloned, diffs, pulled, forks, copies, reuses, audits;
     uint64_t sections, views, transfers, io_errors, beyond, gone;
     uint64_t page_transfers, page_errors, trimmed, soft_faults, paged_in, paged_out, stolen;
     uint64_t clean_slots; /* compared with their devices */

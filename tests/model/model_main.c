@@ -62,16 +62,17 @@ int main(int argc, char **argv)
     printf(
         "model: ok (%llu operations in %llu worlds: %llu done, %llu refused, %llu without "
         "memory of which %llu injected, %llu without a promise; %llu must succeed, %llu within "
-        "others, %llu forks, %llu copies, %llu reuses, %llu pulled, %llu pins, %llu diffs, %llu "
+        "others, %llu forks, %llu copies, %llu reuses, %llu pulled, %llu pins, %llu pages "
+        "cloned, %llu diffs, %llu "
         "sections, %llu views, %llu transfers of which %llu failed, %llu gone; %llu pages left, "
         "%llu came back softly, %llu stolen, %llu written, %llu read, %llu page transfers of which "
         "%llu failed, %llu clean slots; %llu audits, %llu bytes compared)\n",
         (llu)r.ops, (llu)worlds, (llu)r.ok, (llu)r.refused, (llu)r.no_memory, (llu)r.injected,
         (llu)r.no_commit, (llu)r.must_succeed, (llu)r.within, (llu)r.forks, (llu)r.copies,
-        (llu)r.reuses, (llu)r.pulled, (llu)r.pins, (llu)r.diffs, (llu)r.sections, (llu)r.views,
-        (llu)r.transfers, (llu)r.io_errors, (llu)r.gone, (llu)r.trimmed, (llu)r.soft_faults,
-        (llu)r.stolen, (llu)r.paged_out, (llu)r.paged_in, (llu)r.page_transfers, (llu)r.page_errors,
-        (llu)r.clean_slots, (llu)r.audits, (llu)r.bytes);
+        (llu)r.reuses, (llu)r.pulled, (llu)r.pins, (llu)r.cloned, (llu)r.diffs, (llu)r.sections,
+        (llu)r.views, (llu)r.transfers, (llu)r.io_errors, (llu)r.gone, (llu)r.trimmed,
+        (llu)r.soft_faults, (llu)r.stolen, (llu)r.paged_out, (llu)r.paged_in, (llu)r.page_transfers,
+        (llu)r.page_errors, (llu)r.clean_slots, (llu)r.audits, (llu)r.bytes);
     printf("[proof] operations %llu\n", (llu)r.ops);
     return 0;
 }

@@ -66,8 +66,8 @@ static enum quire_status view_status(const struct model_space *m, const struct o
     return QUIRE_OK;
 }
 
-static enum quire_status page_status(struct reach *r, const struct model_space *m, vaddr_t page,
-                                     uint32_t access)
+enum quire_status reach_page(struct reach *r, const struct model_space *m, vaddr_t page,
+                             uint32_t access)
 {
     if (!map_find(&r->map, page)) {
         enum quire_status status = hole_status(r, m, page, access);
@@ -98,7 +98,7 @@ void reach(struct reach *r, const struct model_space *m, vaddr_t address, uint64
         vaddr_t at = address + r->bytes;
         uint64_t n = QUIRE_PAGE_SIZE - (at & (QUIRE_PAGE_SIZE - 1));
 
-        r->status = page_status(r, m, at & ~(vaddr_t)(QUIRE_PAGE_SIZE - 1), access);
+        r->status = reach_page(r, m, at & ~(vaddr_t)(QUIRE_PAGE_SIZE - 1), access);
         if (r->status == QUIRE_OK)
             r->bytes += n < length - r->bytes ? n : length - r->bytes;
     }
@@ -213,6 +213,9 @@ void op_access(uint32_t access)
     enum quire_status got;
 
     address += chance(20) ? QUIRE_PAGE_SIZE - 1 - below(16) : below(QUIRE_PAGE_SIZE);
+    uint32_t rest = (uint32_t)(QUIRE_PAGE_SIZE - (address & (QUIRE_PAGE_SIZE - 1)));
+    if (M.scarce && size > rest) /* two pages that are never there together have no end */
+        size = rest;
     doing("%s(%u on cpu %u, %#llx, %u)", names[access], m ? m->owner : 0, cpu->index, (llu)address,
           size);
     if (m)

@@ -328,6 +328,7 @@ void op_lock(struct model_space *m)
         r.grown = 0;
     }
     doing("lock(%u, %#llx, %#llx)", m->owner, (llu)at, (llu)length);
+    M.kept_in = true; /* a fork looks for locks even if there was no memory for this one */
     enum quire_status got = quire_lock(m->space, at, length);
     if (cut_short(got) && r.bytes > 0 && got != r.status)
         r.status = QUIRE_OK;
@@ -336,7 +337,6 @@ void op_lock(struct model_space *m)
     if (!done && !is_locked(m, at, length))
         return;
     map_alter(&m->oracle->map, at, at + length, &alter);
-    M.kept_in = true;
     altered_end(m, at, length);
 }
 

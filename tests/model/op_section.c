@@ -270,7 +270,8 @@ static void op_resize(struct model_section *s)
 {
     uint64_t size = some_size(), old = s->oracle.size;
     /* The last page may have to be read, so that what lies behind the end can be cleared. */
-    uint64_t need = (size < old ? views_frames(s) : 0) + (section_paged(s) ? SECTION_FRAMES : 0);
+    uint64_t need = (size < old ? views_frames(s) : 0) +
+                    (section_paged(s) || M.max_slots > 0 ? SECTION_FRAMES : 0);
     enum quire_status wanted = QUIRE_OK;
 
     if (chance(5))

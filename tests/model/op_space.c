@@ -212,6 +212,10 @@ void op_bad(struct model_space *m)
     refuse(quire_write(s, last, NULL, 2 * length, NULL), QUIRE_WRAPS);
     refuse(quire_access(s, at, NULL, length, QUIRE_EXEC, NULL), QUIRE_BAD_FLAGS);
     refuse(quire_populate(s, odd, length, QUIRE_READ, NULL), QUIRE_MISALIGNED);
+    refuse(quire_clone(s, odd, s, at, length, NULL), QUIRE_MISALIGNED);
+    refuse(quire_clone(s, at, s, odd, length, NULL), QUIRE_MISALIGNED);
+    refuse(quire_clone(s, at, s, last, 0, NULL), QUIRE_ZERO_LENGTH);
+    refuse(quire_clone(s, last, s, at, 2 * length, NULL), QUIRE_WRAPS);
     refuse(quire_pin(s, at, length, QUIRE_EXEC, &run, 1, &pin), QUIRE_BAD_FLAGS);
     refuse(quire_pin(s, at, 0, QUIRE_READ, &run, 1, &pin), QUIRE_ZERO_LENGTH);
     refuse(quire_pin(s, last, 2 * length, QUIRE_READ, &run, 1, &pin), QUIRE_WRAPS);

@@ -19,7 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TAKEN_BACK = 3 };
+/*
+ * What a call may take back while it asks for frames: its page, one of a section and the tables to
+ * that, a page that it needs besides, and what is asked for to see that this goes round.
+ */
+enum { TAKEN_BACK = 4 + QUIRE_LEVELS };
 
 static struct qi_paging *paging(void) { return &M.world.q->paging; }
 

@@ -11,6 +11,7 @@
  *   op_page.c       loads, stores, fetches, copies, faults
  *   op_pin.c        pins, and the device that uses them
  *   op_space.c      fork, create, destroy, limits, frames, bad arguments
+ *   op_clone.c      clones of ranges
  *   op_look.c       differences and attribution
  *   op_section.c    sections: open, view, read, write, sync, resize, discard, purge, seal, close
  *   section.c       what a section and its file hold, and what is left of it
@@ -114,6 +115,7 @@ struct model {
     bool io_late;
     uint32_t max_slots, page_failing; /* the same of page files */
     bool page_late;
+    bool scarce;  /* so few frames that two pages may not be had together */
     bool kept_in; /* something may be locked in memory */
     uint32_t owners;
     uint64_t pairs;
@@ -278,6 +280,7 @@ void op_bulk(struct model_space *m, uint32_t access);
 void op_force(struct model_space *m);
 void op_fault(struct model_space *m);
 void op_populate(struct model_space *m);
+void op_clone(struct model_space *m);
 
 void op_pin(struct model_space *m);
 void op_unpin(void);
@@ -331,10 +334,13 @@ struct reach {
     enum quire_status status; /* of the next one; QUIRE_OK: there is none */
     struct oracle_map map;    /* of the space afterwards, with stacks grown */
     unsigned grown;           /* stacks that grow, and the page down to which each does */
-    vaddr_t growth[BULK_MAX / QUIRE_PAGE_SIZE + 2];
+    vaddr_t growth[2 * ORACLE_REGIONS_MAX];
 };
 void reach(struct reach *r, const struct model_space *m, vaddr_t address, uint64_t length,
            uint32_t access);
+/* One page more of it: its status. */
+enum quire_status reach_page(struct reach *r, const struct model_space *m, vaddr_t page,
+                             uint32_t access);
 /* Frames that each page of it can take. */
 uint64_t reach_frames(const struct reach *r, const struct model_space *m);
 /* After the access: has the stack grown? */

@@ -40,7 +40,7 @@ static void must(enum quire_status status)
     exit(2);
 }
 
-void world_create(unsigned cpus)
+void world_create(unsigned cpus, unsigned slots)
 {
     if (!block)
         block_map();
@@ -52,7 +52,9 @@ void world_create(unsigned cpus)
         .max_spaces = SLOTS,
         .cpus = cpus,
         .max_pins = CPUS_MAX,
-        .direct_map = block, /* read by quire_arena_size only as present or not */
+        .max_slots = slots,
+        .keep_free = slots ? FRAMES : 0, /* so balance always has something to do */
+        .direct_map = block,             /* read by quire_arena_size only as present or not */
         .host = block,
         .machine = block,
     };

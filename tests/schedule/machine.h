@@ -45,6 +45,7 @@ enum {
     TAKEN_MAX = FRAMES,
     FILE_PAGES = 4, /* of the section */
     IO_MAX = 16,
+    SLOTS_PAGED = 16, /* of the page file */
     TEXT_MAX = 240,
 };
 
@@ -127,9 +128,11 @@ struct world {
     struct quire_space *space[SLOTS]; /* null: none of this name */
     struct quire_pin pin[CPUS_MAX];
     struct quire_run pin_run[CPUS_MAX][4];
-    struct quire_section *section; /* null: the start state has none */
-    struct quire_io *io[IO_MAX];   /* transfers that the pager has begun; null: none */
-    uint64_t file[FILE_PAGES];     /* the first word of each page, as the pager has stored it */
+    struct quire_section *section;   /* null: the start state has none */
+    struct quire_io *io[IO_MAX];     /* transfers that the pager has begun; null: none */
+    uint64_t file[FILE_PAGES];       /* the first word of each page, as the pager has stored it */
+    struct quire_pagefile *pagefile; /* null: the start state has none */
+    uint64_t paged_out[SLOTS_PAGED]; /* the first word of each page that it has */
     bool failing[2];   /* the next transfer that ends fails: of those that read, write */
     bool failed_write; /* some did */
     pfn_t taken[TAKEN_MAX];
@@ -181,8 +184,9 @@ extern struct simulation sim;
 
 /* ---- the block ----------------------------------------------------------------------------- */
 
-/* A new world with `cpus` CPUs, without spaces.  Every CPU would run `body` with its number. */
-void world_create(unsigned cpus);
+/* A new world with `cpus` CPUs and room for so many slots, without spaces.  Every CPU would run
+ * `body` with its number. */
+void world_create(unsigned cpus, unsigned slots);
 /* Start, or start again, the coroutine of a CPU. */
 void context_prepare(struct cpu *cpu, void (*body)(void));
 /* Zero what calls that have returned left below the stack pointer. */

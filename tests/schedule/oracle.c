@@ -257,6 +257,8 @@ static bool op_transfers(const struct op *op, bool write)
 bool oracle_may_refuse(const struct oracle *o, unsigned cpu, const struct op *op,
                        enum quire_status status)
 {
+    if (status == QUIRE_IO_ERROR && o->paged && o->failing[false])
+        return op->kind != OP_END && op->kind != OP_FAIL; /* a page that is out was wanted */
     if (status == QUIRE_IO_ERROR && o->has_pager)
         return o->failing[op_transfers(op, true)] &&
                (op_transfers(op, true) || op_transfers(op, false));
@@ -390,6 +392,10 @@ enum quire_status oracle_run(struct oracle *o, unsigned cpu, const struct op *op
     case OP_SEAL: return section_seal(o, op->prot);
     case OP_FAIL: o->failing[op->prot] = true; return QUIRE_OK;
     case OP_END:
+    case OP_OUT:
+    case OP_NEED:
+    case OP_BALANCE:
+    case OP_STEAL:
     case OP_PURGE:
     case OP_TWIN:
     case OP_PULL:

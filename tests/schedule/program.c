@@ -8,6 +8,8 @@
  */
 #include "program.h"
 
+#include "workset.h"
+
 #include <quire/machine.h>
 
 #include <stdio.h>
@@ -88,6 +90,11 @@ const struct op ops[] = {
     {"endlast", OP_END, .prot = 1, .variant = true},
     {"failr", OP_FAIL, 0, 0, 0, 0, false},
     {"failw", OP_FAIL, .prot = 1},
+    {"out0", OP_OUT, 0, 1, 0, 0, false},
+    {"outl", OP_OUT, 0, 4, 0, 0, .variant = true},
+    {"need0", OP_NEED, 0, 1, 0, 0, false},
+    {"balance", OP_BALANCE, 0, 0, 0, 0, false},
+    {"steal", OP_STEAL, 0, 0, 0, 0, false},
     /* Start states only. */
     {"share", OP_VIEW, .count = FILE_PAGES},
     {"private", OP_VIEW, .count = FILE_PAGES, .prot = 1},
@@ -102,6 +109,11 @@ const struct op ops[] = {
 };
 enum { OPS_OF_STARTS = 10, OP_TABLE = sizeof ops / sizeof ops[0] };
 const unsigned op_count = OP_TABLE - OPS_OF_STARTS;
+
+/* All that has a page leaves, and is written. */
+#define PAGED(script)                                                                      \
+    script " A.outl A.balance A.balance A.balance A.balance A.balance A.balance A.balance" \
+           " A.balance A.end A.end A.end A.end"
 
 const struct start starts[] = {
     {"fresh", "", 1, false, {0}, .pairs = false},
@@ -144,6 +156,18 @@ const struct start starts[] = {
     {"short", "A.share A.w0 A.sync A.w0 A.w1 A.shrink1", 1, .section = OF_FILE},
     {"memory", "A.share A.w0 A.w1 A.forkB", 2, .section = OF_MEMORY},
     {"privmem", "A.private A.sw0 A.r0 A.w1 A.forkB", 2, .section = OF_MEMORY},
+    {"modified", "A.w0 A.w1 A.outl", 1, .paged = true},
+    {"standby", PAGED("A.w0 A.w1"), 1, .paged = true},
+    {"out", PAGED("A.w0 A.w1") " A.steal", 1, .paged = true},
+    {"outfork", PAGED("A.w0 A.w1") " A.steal A.forkB", 2, .paged = true},
+    {"reading", PAGED("A.w0 A.w1") " A.steal A.need0 A.forkB", 2, .paged = true},
+    {"writing", "A.w0 A.w1 A.outl A.balance A.forkB", 2, .paged = true},
+    {"standfork", PAGED("A.w0 A.w1") " A.forkB", 2, .paged = true},
+    {"lentout", PAGED("A.w0 A.w1 A.forkB") " A.steal", 2, .paged = true},
+    {"halfout", PAGED("A.w0 A.w1 A.forkB B.w0") " A.steal", 2, .paged = true},
+    {"kept", PAGED("A.w0 A.w1") " A.r0 A.r1 A.forkB", 2, .paged = true},
+    {"memout", PAGED("A.share A.w0 A.w1 A.forkB") " A.steal", 2, .section = OF_MEMORY,
+     .paged = true},
 };
 const unsigned start_count = sizeof starts / sizeof starts[0];
 
@@ -201,6 +225,10 @@ static bool on_section(enum op_kind kind) { return kind >= OP_SECTION_READ && ki
 /* Of the other operations, those whose effect on views the oracle knows. */
 static bool kind_fits(const struct start *start, enum op_kind kind)
 {
+    if (kind >= OP_OUT && kind <= OP_STEAL)
+        return start->paged;
+    if (start->paged && (kind == OP_END || kind == OP_FAIL))
+        return true;
     if (!start->section || on_section(kind))
         return start->section || !on_section(kind);
     return kind <= OP_DISCARD || kind == OP_WORK || kind == OP_ZERO || kind == OP_CHECK ||
@@ -443,9 +471,10 @@ static void pager_transfer(struct quire_io *io)
     uint64_t first = io->offset >> QUIRE_PAGE_SHIFT;
     bool ok = !w->failing[io->write];
     w->failing[io->write] = false;
-    w->failed_write |= io->write && !ok;
+    w->failed_write |= io->section && io->write && !ok;
     for (uint32_t i = 0; ok && i < io->pages; i++) {
-        uint64_t *word = machine_frame(io->frames[i]), *file = &w->file[first + i];
+        uint64_t *word = machine_frame(io->frames[i]),
+                 *file = &(io->section ? w->file : w->paged_out)[first + i];
         if (sim.cpu && sim.tracking)
             step_note(word, sizeof *word, !io->write);
         if (io->write) {
@@ -543,6 +572,24 @@ static enum quire_status op_section(const struct op *op, uint64_t *value)
     return QUIRE_OK;
 }
 
+static enum quire_status op_paging(struct quire_space *space, const struct op *op, vaddr_t at,
+                                   uint64_t length)
+{
+    struct quire *q = sim.world->q;
+    if (op->kind == OP_OUT)
+        return quire_advise_pages(space, at, length, QUIRE_PAGES_OUT);
+    if (op->kind == OP_NEED)
+        return quire_advise_pages(space, at, length, QUIRE_PAGES_NEED);
+    if (op->kind == OP_BALANCE) {
+        (void)quire_balance(q);
+        return QUIRE_OK;
+    }
+    struct qi_cpu *cpu = qi_enter(q);
+    (void)qi_paged_steal(cpu, UINT32_MAX);
+    qi_leave(cpu);
+    return QUIRE_OK;
+}
+
 static enum quire_status op_view(struct cpu *cpu, const struct op *op, vaddr_t at, uint64_t length)
 {
     uint32_t flags = QUIRE_MAP_FIXED | QUIRE_MAP_REPLACE | (op->prot ? 0u : QUIRE_MAP_SHARED);
@@ -607,6 +654,10 @@ static enum quire_status op_call(struct cpu *cpu, const struct op *op, unsigned 
     case OP_SEAL:
     case OP_END:
     case OP_FAIL: return op_section(op, value);
+    case OP_OUT:
+    case OP_NEED:
+    case OP_BALANCE:
+    case OP_STEAL: return op_paging(space, op, at, length);
     case OP_VIEW: return op_view(cpu, op, at, length);
     case OP_HOG: op_hog(op->count); return QUIRE_OK;
     case OP_LOAD:
@@ -670,6 +721,7 @@ static void start_oracle(const struct program *p, struct oracle *o)
     memset(o, 0, sizeof *o);
     oracle_create(&o->space[A]);
     o->has_pager = starts[p->start].section == OF_FILE;
+    o->paged = starts[p->start].paged;
     o->pages = FILE_PAGES;
     script_run(&starts[p->start], o);
     for (unsigned c = 0; c < p->cpus; c++)
@@ -690,6 +742,10 @@ static void start_world(const struct program *p)
         quire_section_create(w->q, FILE_PAGES << QUIRE_PAGE_SHIFT, kind == OF_FILE ? &pager : NULL,
                              NULL, &w->section) != QUIRE_OK)
         fail("there is no section, CPUs", p->cpus);
+    uint64_t size = SLOTS_PAGED << QUIRE_PAGE_SHIFT;
+    if (starts[p->start].paged &&
+        quire_pagefile_add(w->q, &pager, NULL, size, 0, 0, &w->pagefile) != QUIRE_OK)
+        fail("there is no page file, CPUs", p->cpus);
     if (op_create(A) != QUIRE_OK)
         fail("there is no space A, CPUs", p->cpus);
     script_run(&starts[p->start], NULL);
@@ -770,7 +826,7 @@ void program_begin(const struct program *p)
     sim.mode = p->mode;
     sim.failure[0] = 0;
     sim.direct_cpu = 0;
-    world_create(p->cpus);
+    world_create(p->cpus, starts[p->start].paged ? SLOTS_PAGED : 0);
     start_world(p);
     if (p->mode.stocked)
         stock(p->cpus);
@@ -888,6 +944,9 @@ static void end_close(void)
     if (sim.world->section)
         quire_section_close(sim.world->section);
     sim.world->section = NULL;
+    if (sim.world->pagefile && quire_pagefile_remove(sim.world->pagefile) != QUIRE_OK)
+        fail("the page file can not be removed, CPUs", sim.world->cpu_count);
+    sim.world->pagefile = NULL;
 }
 
 static void end_count(void)

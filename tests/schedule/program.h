@@ -56,6 +56,10 @@ enum op_kind {
     OP_SEAL,            /* `prot`: the seals */
     OP_END,             /* a transfer: the oldest, or, `prot`, the newest */
     OP_FAIL,            /* the next transfer that ends fails: a read, or, `prot`, a write */
+    OP_OUT,             /* advice that pages leave */
+    OP_NEED,            /* advice that they come */
+    OP_BALANCE,         /* one step */
+    OP_STEAL,           /* pages on standby lose their frames */
     OP_VIEW,    /* start states only: of the section, on the first leaf; `prot`: 1 if private */
     OP_HOG,     /* start states only: take frames until `count` are free */
     OP_FORK_TO, /* start states only: the child is space `slot` */
@@ -90,6 +94,7 @@ struct start {
     bool few;                  /* operations may run out of frames */
     bool left[3];              /* .. but these are gone again */
     enum section_kind section; /* there is one, and operations work on it */
+    bool paged;                /* there is a page file, and operations page */
     bool pairs;                /* every pair of operations is explored from here */
 };
 extern const struct start starts[];
@@ -151,7 +156,7 @@ struct oracle {
     bool has_pager, had_shared; /* shared: there was a view */
     uint8_t pages, seals;
     bool sealing; /* the seal that is under way may be seen */
-    bool failing[2];
+    bool failing[2], paged;
     bool half[CPUS_MAX];
 };
 /* A space with one writable region over everything. */

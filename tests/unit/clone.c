@@ -126,6 +126,43 @@ static void copied_where_it_must(void)
     finish(&u);
 }
 
+/*
+ * Goal: pins hold through clones.  Method: a page beside a pinned one is cloned and written, and
+ * the space forks before the pinned one is written; then the pinned one is the target.
+ */
+static void pins_stay(void)
+{
+    struct unit u;
+    struct quire_space *a, *b, *twin;
+    struct quire_run run;
+    struct quire_pin pin;
+
+    begin_with(&u, &(struct test_options){.max_pins = 1});
+    a = space_new(&u);
+    b = space_new(&u);
+    map(&u, a, 0, LEAF, RW);
+    map(&u, b, 0, LEAF, RW);
+    put(&u, a, 0, 1);
+    put(&u, a, PAGE(1), 2);
+    CHECK_OK(quire_pin(a, 0, 1, W, &run, 1, &pin));
+    clone(&u, a, PAGE(1), b, 0, 1);
+    put(&u, a, PAGE(1), 3);
+    twin = fork_of(&u, a);
+    put(&u, a, 0, 4);
+    CHECK(get(&u, b, 0) == 2 && page_at(a, 0).pfn == run.first);
+    CHECK(get(&u, twin, 0) == 1);
+    end(&u, twin);
+    clone(&u, b, 0, a, 0, 1);
+    CHECK(get(&u, a, 0) == 2 && page_at(a, 0).pfn == run.first);
+    CHECK(page_at(a, 0).kind == QUIRE_PAGE_PRIVATE);
+    CHECK_OK(quire_unpin(u.w.q, &pin));
+    clone(&u, a, 0, b, PAGE(1), 1); /* no more reason to copy it */
+    CHECK(page_at(b, PAGE(1)).pfn == run.first);
+    end(&u, a);
+    end(&u, b);
+    finish(&u);
+}
+
 /* Goal: each refusal says how far it came, and changes nothing beyond. */
 static void refused(void)
 {
@@ -465,6 +502,6 @@ static void waits_for_frames(void)
 }
 
 CHECK_MAIN("unit.clone", TEST(equal_until_written), TEST(again_and_again),
-           TEST(copied_where_it_must), TEST(refused), TEST(with_k_frames), TEST(every_kind),
-           TEST(missing_leaves), TEST(nothing_to_lend), TEST(in_the_way), TEST(too_many_users),
-           TEST(frozen_by_two), TEST(waits_for_frames))
+           TEST(copied_where_it_must), TEST(pins_stay), TEST(refused), TEST(with_k_frames),
+           TEST(every_kind), TEST(missing_leaves), TEST(nothing_to_lend), TEST(in_the_way),
+           TEST(too_many_users), TEST(frozen_by_two), TEST(waits_for_frames))

@@ -240,6 +240,8 @@ static void bad_config(void)
     SPOILT(max_pins, (1 << 24) + 1, true);
     SPOILT(max_sections, 1 << 24, true);
     SPOILT(max_transfers, (1 << 24) + 1, true);
+    SPOILT(max_slots, UINT32_C(1) << 31, true);
+    SPOILT(keep_free, good.frame_count + 1, true);
     SPOILT(fault_around, 3, true);
     SPOILT(fault_around, 1 << 16, true);
     SPOILT(stack_gap, PAGE(1) + 1, true);

@@ -413,18 +413,18 @@ static bool end_child(struct test_world *world, uint64_t pages)
 
 static struct quire_section *memory;
 
-/* Between two leaves of a discard: the next one is in use again. */
+/* Between two leaves of a discard: nobody gets the next one before the call is over. */
 static void touch_again(struct test_world *world)
 {
     if (quire_section_resident(memory, 0))
         return;
     world->yield = NULL;
-    CHECK_OK(quire_fault(world->context, PAGE(FAR), W));
+    CHECK_STATUS(quire_fault(world->context, PAGE(FAR), W | QUIRE_NO_WAIT), QUIRE_WOULD_WAIT);
 }
 
 /*
  * Goal: memory without a pager is promised as it grows, and given back; what is discarded reads as
- * zeros, also for who has it back already.
+ * zeros, also for who wanted it meanwhile.
  */
 static void memory_grows(void)
 {

@@ -282,6 +282,77 @@ static void memory_comes_back(void)
     edge_finish();
 }
 
+/* Every frame but `left` is taken; returns how many. */
+static unsigned take_all_but(uint32_t left, pfn_t *taken)
+{
+    unsigned count = 0;
+
+    while (quire_free_frames(f.u.w.q) > left &&
+           quire_frame_take(f.u.w.q, &taken[count]) == QUIRE_OK)
+        count++;
+    return count;
+}
+
+/*
+ * Goal: a write to a private view ends however few frames there are, though the page that it reads,
+ * and the tables to it, are all that can leave for the copy.
+ */
+static void few_frames(void)
+{
+    static uint8_t bytes[(QUIRE_TABLE_ENTRIES + 1) << QUIRE_PAGE_SHIFT];
+    static pfn_t taken[1024];
+    unsigned refused = 0, done = 0;
+
+    for (uint32_t left = 0; left < 24; left++) {
+        struct test_file behind;
+        struct quire_section *section;
+        vaddr_t at = LEAF;
+
+        edge_begin((struct test_options){.max_sections = 1, .frames = 200});
+        test_file_init(&behind, &f.u.w, bytes, sizeof bytes);
+        CHECK_OK(test_file_open(&behind, sizeof bytes, &section));
+        CHECK_OK(quire_map_view(f.space, &at, PAGE(1), RW, QUIRE_MAP_FIXED, section, LEAF));
+        unmap(&f.u, f.space, 0, LEAF);
+        CHECK(get(&f.u, f.space, LEAF) == 0);
+        unsigned count = take_all_but(left, taken);
+        enum quire_status status = test_store(&f.u.w, f.space, LEAF, 7);
+        CHECK(status == QUIRE_OK || status == QUIRE_NO_MEMORY);
+        *(status == QUIRE_OK ? &done : &refused) += 1;
+        audit(&f.u);
+        while (count > 0)
+            quire_frame_give(f.u.w.q, taken[--count]);
+        put(&f.u, f.space, LEAF, 7);
+        CHECK(get(&f.u, f.space, LEAF) == 7);
+        unmap(&f.u, f.space, LEAF, PAGE(1));
+        quire_section_close(section);
+        edge_finish();
+    }
+    CHECK(done > 0 && refused > 0);
+}
+
+static unsigned yields;
+
+static void count_yield(struct test_world *world)
+{
+    (void)world;
+    yields++;
+}
+
+/* Goal: a search for pages to read lets others run, however many pages are in memory. */
+static void need_in_slices(void)
+{
+    edge_begin((struct test_options){0});
+    unmap(&f.u, f.space, 0, LEAF);
+    map(&f.u, f.space, 0, 4 * LEAF, RW);
+    CHECK_OK(quire_populate(f.space, 0, 4 * LEAF, R, NULL));
+    yields = 0;
+    f.u.w.yield = count_yield;
+    CHECK_OK(quire_advise_pages(f.space, 0, 4 * LEAF, QUIRE_PAGES_NEED));
+    f.u.w.yield = NULL;
+    CHECK(yields == 3);
+    edge_finish();
+}
+
 CHECK_MAIN("unit.paging_edges", TEST(arguments), TEST(no_paging), TEST(many_files),
            TEST(late_device), TEST(gone_on_the_way), TEST(wanted_while_written),
-           TEST(wanted_by_others), TEST(memory_comes_back))
+           TEST(wanted_by_others), TEST(memory_comes_back), TEST(few_frames), TEST(need_in_slices))

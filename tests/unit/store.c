@@ -566,6 +566,38 @@ static void sequences(void)
     CHECK(compared > 10000);
 }
 
+static uint64_t forgotten_offset, forgotten_pages;
+
+static void note_forgotten(void *cookie, uint64_t offset, uint32_t pages)
+{
+    CHECK(cookie == &rig.device);
+    forgotten_offset = offset;
+    forgotten_pages = pages;
+}
+
+/* Goal: what the manager gives up leaves the store, and the device is told if it wants to be. */
+static void forgotten(void)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct quire_pager pager = test_file_pager;
+        struct transfer t;
+
+        rig_begin();
+        pager.forget = i == 0 ? NULL : note_forgotten;
+        rig.config.pager = &pager;
+        rig_open(64);
+        page_make(rig.frames[0], A_WORD, 5);
+        page_make(rig.frames[1], SHRINKS, 6);
+        transfer_begin(&t, true, 3, 0, 2);
+        CHECK(t.ended && t.ok && info().words == 1 && info().pages == 1);
+        forgotten_offset = forgotten_pages = 0;
+        quire_store_pager.forget(rig.store, OFFSET(3), 2);
+        CHECK(info().words == 0 && info().pages == 0 && info().used == 0);
+        CHECK(forgotten_pages == (i == 0 ? 0 : 2));
+        CHECK(forgotten_offset == (i == 0 ? 0 : OFFSET(3)));
+    }
+}
+
 CHECK_MAIN("unit.store", TEST(kept), TEST(words), TEST(mixes), TEST(parts_end_late),
            TEST(replaced_in_time), TEST(full), TEST(no_device), TEST(few_records), TEST(damaged),
-           TEST(lanes), TEST(configurations), TEST(sequences))
+           TEST(lanes), TEST(configurations), TEST(forgotten), TEST(sequences))
