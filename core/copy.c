@@ -206,6 +206,11 @@ enum quire_status qi_copy_write(struct qi_fault *fault, const struct qi_look *lo
     fault->key = &fault->space->root;
     if (w.table == QI_NO_FRAME)
         return QI_AGAIN;
+    if (qi_rarely(qi_fault_out(fault, look, w.table))) {
+        qi_gate_close(&gate);
+        fault->copies = gate.copies;
+        return QI_OUT;
+    }
     w.slot = &table_entries(q, w.table)[entry_index(fault->address, 1)];
     bool copied = qi_gate_copied(&gate), mine = write_begin(&w, copied), lent = is_lent(w.kind);
     home_t home = lent ? qi_entry_home(q, w.old) : QI_NO_HOME;

@@ -230,6 +230,18 @@ static enum quire_status fault_revive(struct qi_fault *fault, home_t home)
     return entry_kind(e, 1) != QI_PAGED || qi_paged_revive(fault->cpu, home) ? QUIRE_OK : QI_OUT;
 }
 
+bool qi_fault_out(struct qi_fault *fault, const struct qi_look *look, pfn_t table)
+{
+    const struct quire *q = fault->cpu->q;
+    if (look->level == 1 && look->exclusive)
+        return false;
+    entry_t e = entry_load(fault_slot(fault, table));
+    const struct qi_look leaf = {.entry = e, .table = table, .level = 1};
+    home_t home;
+    return fault_home(q, &leaf, entry_kind(e, 1), fault->address, &home) &&
+           fault_revive(fault, home) != QUIRE_OK;
+}
+
 /* One try.  QUIRE_NO_MEMORY: nothing was changed, and fault->need frames are wanted. */
 static enum quire_status fault_try(struct qi_fault *fault)
 {
@@ -281,7 +293,7 @@ static enum quire_status fault_try(struct qi_fault *fault)
     if (table == QI_NO_FRAME)
         return fault_busy(fault, &space->root);
     qi_gate_close(&gate);
-    return fault_read(fault, table);
+    return qi_rarely(qi_fault_out(fault, &look, table)) ? QI_OUT : fault_read(fault, table);
 }
 
 static void count_refusal(const struct qi_fault *fault, enum quire_status status)

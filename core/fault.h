@@ -63,8 +63,15 @@ static inline uint32_t qi_copy_need(const struct quire *q, entry_t e, enum qi_ki
              qi_home_movable(q, qi_entry_home(q, e)));
 }
 /*
+ * A look that shared tables on its way may have ended in what was another space's by then, and have
+ * seen no page that is out.  So once more, in the leaf that is the space's own now: true, for
+ * QI_OUT, if the page is not in memory.
+ */
+bool qi_fault_out(struct qi_fault *fault, const struct qi_look *look, pfn_t table);
+
+/*
  * The write fault: makes the entry at fault->address the space's own, and writable if the region
- * allows that.  QUIRE_OK, QI_AGAIN, QUIRE_GUARDED.  Sets fault->copies.
+ * allows that.  QUIRE_OK, QI_AGAIN, QI_OUT, QUIRE_GUARDED.  Sets fault->copies.
  */
 enum quire_status qi_copy_write(struct qi_fault *fault, const struct qi_look *look);
 

@@ -88,7 +88,7 @@ static const char *const names[QI_CANARY_COUNT] = {
     [QI_CANARY_OUT_BELOW_HIDDEN] = "page out below a hidden entry",
 };
 
-enum { TEXT_MAX = 700, MODEL_WORLDS = 24, MODEL_OPS = 5000 };
+enum { TEXT_MAX = 700, MODEL_WORLDS = 16, MODEL_OPS = 5000 };
 
 /* What a detector found, in words; empty: nothing. */
 typedef void detector(char *text, size_t size);
