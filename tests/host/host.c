@@ -115,8 +115,11 @@ void host_panic(const char *what, const char *file, int line)
 
 /* ---- hooks ----------------------------------------------------------------------------------- */
 
+static _Thread_local bool made_to_fail;
+
 void test_failure_set(uint64_t at, bool from_then_on, uint32_t sites)
 {
+    made_to_fail = false;
     test_failure.at = at;
     test_failure.from_then_on = from_then_on;
     test_failure.sites = sites;
@@ -126,8 +129,6 @@ void test_failure_set(uint64_t at, bool from_then_on, uint32_t sites)
 
 #ifdef QUIRE_TEST
 enum qi_canary qi_test_canary;
-
-static _Thread_local bool made_to_fail;
 
 bool qi_test_failed(void)
 {

@@ -9,7 +9,7 @@
 
 uint64_t change_frames(const struct oracle *o)
 {
-    uint64_t nodes = o->map.count + 10;
+    uint64_t nodes = 2 * o->map.count + 16; /* a range of many regions is cut out and joined */
     uint64_t a_frame = QUIRE_PAGE_SIZE / 64;
 
     return (nodes + a_frame - 1) / a_frame + 1 + 2u * QUIRE_LEVELS;
