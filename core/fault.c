@@ -194,30 +194,14 @@ static inline enum quire_status fault_region(struct qi_fault *fault)
     return region->prot & fault->rights || fault->rights == 0 ? QUIRE_OK : QUIRE_PROTECTED;
 }
 
-/* Go on below a hidden entry: nobody can reach those pages here, and others make them leave. */
-static void look_hidden(const struct quire *q, struct qi_look *look, vaddr_t address)
-{
-    while (entry_kind(look->entry, look->level) == QI_HIDDEN ||
-           entry_kind(look->entry, look->level) == QI_TABLE) {
-        look->table = entry_pfn(look->entry);
-        look->level--;
-        look->entry = entry_load(&table_entries(q, look->table)[entry_index(address, look->level)]);
-    }
-}
-
 /* The home of what a look found, if that may be out of its working set. */
-static inline bool fault_home(const struct quire *q, const struct qi_look *look, enum qi_kind kind,
-                              vaddr_t address, home_t *home)
+static inline bool fault_home(const struct qi_look *look, enum qi_kind kind, vaddr_t address,
+                              home_t *home)
 {
-    struct qi_look leaf = *look;
-    if (qi_rarely(kind == QI_HIDDEN) && !QI_CANARY(QI_CANARY_OUT_BELOW_HIDDEN)) {
-        look_hidden(q, &leaf, address);
-        kind = entry_kind(leaf.entry, leaf.level);
-    }
     if (kind == QI_PAGED)
-        *home = home_make(leaf.table, entry_index(address, 1));
+        *home = home_make(look->table, entry_index(address, 1));
     else if (kind == QI_PROTOTYPE)
-        *home = entry_payload(leaf.entry);
+        *home = entry_payload(look->entry);
     return kind == QI_PAGED || kind == QI_PROTOTYPE;
 }
 
@@ -232,13 +216,12 @@ static enum quire_status fault_revive(struct qi_fault *fault, home_t home)
 
 bool qi_fault_out(struct qi_fault *fault, const struct qi_look *look, pfn_t table)
 {
-    const struct quire *q = fault->cpu->q;
-    if (look->level == 1 && look->exclusive)
+    if ((look->level == 1 && look->exclusive) || QI_CANARY(QI_CANARY_OUT_BELOW_HIDDEN))
         return false;
     entry_t e = entry_load(fault_slot(fault, table));
     const struct qi_look leaf = {.entry = e, .table = table, .level = 1};
     home_t home;
-    return fault_home(q, &leaf, entry_kind(e, 1), fault->address, &home) &&
+    return fault_home(&leaf, entry_kind(e, 1), fault->address, &home) &&
            fault_revive(fault, home) != QUIRE_OK;
 }
 
@@ -253,7 +236,7 @@ static enum quire_status fault_try(struct qi_fault *fault)
     struct qi_look look = qi_table_look(space, fault->address);
     enum qi_kind kind = entry_kind(look.entry, look.level);
     home_t home;
-    if (qi_rarely(fault_home(cpu->q, &look, kind, fault->address, &home))) {
+    if (qi_rarely(fault_home(&look, kind, fault->address, &home))) {
         status = fault_revive(fault, home);
         if (status != QUIRE_OK)
             return status;
@@ -498,6 +481,17 @@ static enum quire_status peek_section(struct qi_fault *fault, vaddr_t address,
     return status;
 }
 
+/* Go on below a hidden entry: the pages are there, and no machine may reach them from here. */
+static void look_hidden(const struct quire *q, struct qi_look *look, vaddr_t address)
+{
+    while (entry_kind(look->entry, look->level) == QI_HIDDEN ||
+           entry_kind(look->entry, look->level) == QI_TABLE) {
+        look->table = entry_pfn(look->entry);
+        look->level--;
+        look->entry = entry_load(&table_entries(q, look->table)[entry_index(address, look->level)]);
+    }
+}
+
 /*
  * A debugger reads, whatever the region allows, and nothing changes: nobody else may, either.  One
  * try: QI_OUT if the page is not in memory.
@@ -519,7 +513,7 @@ static enum quire_status peek_try(struct qi_fault *fault, vaddr_t address, unsig
         status = QUIRE_GUARDED;
     if (status == QUIRE_OK && kind == QI_EMPTY && fault->view)
         return peek_section(fault, address, buffer, n);
-    if (status == QUIRE_OK && fault_home(q, &look, kind, address, &home)) {
+    if (status == QUIRE_OK && fault_home(&look, kind, address, &home)) {
         status = fault_revive(fault, home);
         look.entry = entry_load(qi_home_slot(q, home));
     }

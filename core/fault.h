@@ -63,9 +63,9 @@ static inline uint32_t qi_copy_need(const struct quire *q, entry_t e, enum qi_ki
              qi_home_movable(q, qi_entry_home(q, e)));
 }
 /*
- * A look that shared tables on its way may have ended in what was another space's by then, and have
- * seen no page that is out.  So once more, in the leaf that is the space's own now: true, for
- * QI_OUT, if the page is not in memory.
+ * A look that met a hidden entry, or shared tables on its way and so may have ended in what was
+ * another space's by then, has seen no page that is out.  So once more, in the leaf that is the
+ * space's own now: true, for QI_OUT, if the page is not in memory.
  */
 bool qi_fault_out(struct qi_fault *fault, const struct qi_look *look, pfn_t table);
 
