@@ -368,6 +368,27 @@ static void working_set(void)
     finish_pages(&f);
 }
 
+/* Goal: a space whose pages must stay may have more in memory than its most, and goes on. */
+static void working_set_pinned(void)
+{
+    enum { PAGES = 40, MOST = 16 };
+    struct fixture f;
+    struct quire_space *a;
+    struct quire_pin pin;
+    struct quire_run run[PAGES];
+
+    begin_pages(&f, (struct test_options){.frames = 128, .max_pins = 1});
+    a = space_new(&f.u);
+    map(&f.u, a, 0, PAGE(PAGES), RW);
+    CHECK_OK(quire_pin(a, 0, PAGE(PAGES - 1), QUIRE_WRITE, run, PAGES, &pin));
+    CHECK_OK(quire_space_working_set(a, 0, MOST));
+    put(&f.u, a, PAGE(PAGES - 1), 1);
+    CHECK(page_at(a, 0).resident && page_at(a, PAGE(PAGES - 1)).resident);
+    CHECK_OK(quire_unpin(f.u.w.q, &pin));
+    end(&f.u, a);
+    finish_pages(&f);
+}
+
 /* Goal: shared memory that is as its page file has it is not forgotten by a purge. */
 static void memory_not_purged(void)
 {
@@ -654,6 +675,7 @@ int main(int argc, char **argv)
         {"memory_not_purged", memory_not_purged},
         {"out_below_hidden", out_below_hidden},
         {"short_file_is_full", short_file_is_full},
+        {"working_set_pinned", working_set_pinned},
         {"discarded_in_use", discarded_in_use},
         {"files_stay_changed", files_stay_changed},
         {"end_leaves_while_cut", end_leaves_while_cut},

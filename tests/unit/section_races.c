@@ -361,7 +361,7 @@ static void at_every_moment(void)
 
 static unsigned touches;
 
-/* Whenever the tree is looked at, CPU 1 maps its page 3, if it need not wait for that. */
+/* Whenever the tree is looked at, CPU 1 maps its pages 2 and 3, if it need not wait for that. */
 static void map_again(const void *address, bool write)
 {
     enum quire_status status;
@@ -370,8 +370,10 @@ static void map_again(const void *address, bool write)
         return;
     test_touch = NULL;
     test_cpu = 1;
-    status = quire_fault(f.space, PAGE(4), R | QUIRE_NO_WAIT);
-    CHECK(status == QUIRE_OK || status == QUIRE_WOULD_WAIT);
+    for (unsigned i = 3; i <= 4; i++) {
+        status = quire_fault(f.space, PAGE(i), R | QUIRE_NO_WAIT);
+        CHECK(status == QUIRE_OK || status == QUIRE_WOULD_WAIT);
+    }
     test_cpu = 0;
     touches++;
     test_touch = map_again;
@@ -398,7 +400,7 @@ static void mapped_again_and_again(void)
     put(&f.u, f.space, PAGE(4), 7);
     reads = f.file.reads;
     discard_mapped();
-    CHECK(get(&f.u, f.space, PAGE(4)) == 100 && f.file.reads == reads + 1);
+    CHECK(get(&f.u, f.space, PAGE(4)) == 100 && f.file.reads == reads + 2);
     view_end();
     race_finish();
 }
@@ -478,13 +480,17 @@ static void memory_view(void)
     f.space = space_new(&f.u);
     CHECK_OK(quire_map_view(f.space, &at, LEAF, RW, QUIRE_MAP_FIXED | QUIRE_MAP_SHARED, memory, 0));
     CHECK(get(&f.u, f.space, 0) == 1);
-    quire_section_close(memory);
     test_run(&f.u.w, 0, NULL);
 }
 
 static void close_memory(void) { quire_section_close(memory); }
 static void work_off(void) { (void)quire_work(f.u.w.q, UINT32_MAX); }
 static void destroy(void) { quire_space_destroy(f.space); }
+static void destroy_all(void)
+{
+    destroy();
+    work_off();
+}
 
 /* Goal: whoever frees what has died, two calls free it once. */
 static void freed_by_two(void)
@@ -495,8 +501,10 @@ static void freed_by_two(void)
         for (unsigned n = 1, more = true; more; n += MICRO ? 1 : 16) {
             begin_with(&f.u, &(struct test_options){.max_sections = 1, .cpus = 2});
             memory_begin();
-            if (viewed)
+            if (viewed) {
                 memory_view();
+                quire_section_close(memory);
+            }
             f.u.w.yield = two_yield;
             more = two_calls_at(&f.u, viewed ? destroy : close_memory, work_off, n);
             moments += more;
@@ -506,6 +514,37 @@ static void freed_by_two(void)
             finish(&f.u);
         }
     FIGURES("%u moments", moments);
+}
+
+static void discard_memory(void) { CHECK_OK(quire_section_discard(memory, 0, UINT64_MAX)); }
+
+/* Goal: memory that is discarded while a table that shows it is being dropped reads zero. */
+static void discarded_while_dropped(void)
+{
+    for (unsigned n = 1, more = true; more; n++) {
+        pfn_t leaf;
+
+        begin_with(&f.u, &(struct test_options){.max_sections = 1, .cpus = 2});
+        memory_begin();
+        memory_view();
+        leaf = qi_section_leaf(memory, 0);
+        two.way[1][0] = (struct spot){&table_record(f.u.w.q, leaf)->lock.word, true};
+        f.u.w.yield = two_yield;
+        more = two_calls_at(&f.u, discard_memory, destroy_all, n);
+        f.u.w.yield = NULL;
+        for (unsigned i = 0; i < LEAVES; i++) {
+            uint8_t byte = 7;
+
+            CHECK_OK(quire_section_read(memory, i * LEAF, &byte, 1, 0, NULL));
+            CHECK(byte == 0);
+        }
+        if (!more)
+            destroy();
+        quire_section_close(memory);
+        work_off();
+        finish(&f.u);
+    }
+    memset(two.way, 0, sizeof two.way);
 }
 
 static pfn_t taken[8192];
@@ -566,4 +605,5 @@ static void dead_sections_are_memory(void)
 
 CHECK_MAIN("unit.section_races", TEST(frames_before), TEST(tail), TEST(written_while_cut),
            TEST(at_every_moment), TEST(mapped_again_and_again), TEST(cleared_in_use),
-           TEST(grown_meanwhile), TEST(freed_by_two), TEST(dead_sections_are_memory))
+           TEST(grown_meanwhile), TEST(freed_by_two), TEST(discarded_while_dropped),
+           TEST(dead_sections_are_memory))
