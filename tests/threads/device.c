@@ -90,7 +90,8 @@ void device_begin(bool late)
     world.wait_io = sleep_a_little;
 }
 
-void device_serve(struct worker *w, uint32_t others)
+/* Until the others have said that they have finished. */
+static void device_serve(struct worker *w, uint32_t others)
 {
     /* Who has ended has queued what it had, so that is asked before the queue is. */
     for (bool last = false; !last; sched_yield()) {
@@ -98,4 +99,23 @@ void device_serve(struct worker *w, uint32_t others)
         while (device_work(w))
             sched_yield();
     }
+}
+
+void device_round(struct worker *w, void (*manage)(struct worker *w),
+                  void (*each)(struct worker *w))
+{
+    if (w->number == DEVICE) {
+        device_serve(w, WORKERS - 1);
+        return;
+    }
+    if (w->number == 0) {
+        while (said() < WORKERS - 2)
+            manage(w);
+    } else {
+        run(w, spaces[w->number]);
+        each(w);
+        run(w, NULL);
+        soft_cpu_leave(w->cpu);
+    }
+    __atomic_fetch_add(&said_last, 1, __ATOMIC_ACQ_REL);
 }

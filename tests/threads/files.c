@@ -69,7 +69,7 @@ static void manage(struct worker *w)
 }
 
 /* A word of the worker's, in its own view or in the file. */
-static void touch_file(struct worker *w)
+static void touch_word(struct worker *w)
 {
     uint32_t page = below(w, PAGES), n = below(w, WORDS);
     uint64_t *shadow = &w->shadow[0][page][n], word = 0;
@@ -92,23 +92,13 @@ static void touch_file(struct worker *w)
     }
 }
 
-/* Workers 2 and up work; 0 manages until they have finished, and 1 is the device until 0 has. */
-static void work_file(struct worker *w)
+static void touch_file(struct worker *w)
 {
-    if (w->number == DEVICE) {
-        device_serve(w, WORKERS - 1);
-        return;
-    }
-    if (w->number == 0) {
-        while (said() < WORKERS - 2)
-            manage(w);
-    } else {
-        run(w, spaces[w->number]);
-        for (uint32_t i = 0; i < OPERATIONS; i++)
-            touch_file(w);
-    }
-    __atomic_fetch_add(&said_last, 1, __ATOMIC_ACQ_REL);
+    for (uint32_t i = 0; i < OPERATIONS; i++)
+        touch_word(w);
 }
+
+static void work_file(struct worker *w) { device_round(w, manage, touch_file); }
 
 void written_back(void) { rounds(begin_prompt, work_file, end_written); }
 void written_late(void) { rounds(begin_late, work_file, end_written); }
@@ -178,24 +168,14 @@ static void begin_private(void)
 /* Copies of pages of the file, which worker 0 forgets and the spaces fork. */
 static void work_private(struct worker *w)
 {
-    struct quire_space *space = spaces[w->number];
-
-    run(w, space);
+    run(w, spaces[w->number]);
     for (uint32_t i = 0; i < OPERATIONS; i++) {
         if (w->number == 0 && i % 8 == 0) {
             soft_cpu_leave(w->cpu);
             (void)quire_section_purge(file.section, 0, UINT64_MAX, true);
             soft_cpu_enter(w->cpu);
         } else if (i % 32 == 0) {
-            struct quire_space *child;
-
-            soft_cpu_leave(w->cpu);
-            child = fork_of(space);
-            run(w, child);
-            soft_cpu_leave(w->cpu);
-            quire_space_destroy(space);
-            soft_cpu_enter(w->cpu);
-            spaces[w->number] = space = child;
+            run_fork(w);
         }
         touch(w, 0);
     }

@@ -47,24 +47,6 @@ static void manage_pages(struct worker *w)
     }
 }
 
-/* Workers 2 and up do `each`; see device_serve. */
-static void work_with(struct worker *w, void (*each)(struct worker *w))
-{
-    if (w->number == DEVICE) {
-        device_serve(w, WORKERS - 1);
-        return;
-    }
-    if (w->number == 0) {
-        while (said() < WORKERS - 2)
-            manage_pages(w);
-    } else {
-        each(w);
-        run(w, NULL);
-        soft_cpu_leave(w->cpu);
-    }
-    __atomic_fetch_add(&said_last, 1, __ATOMIC_ACQ_REL);
-}
-
 /* In the one space, by the program's accesses and through quire. */
 static void touch_all(struct worker *w)
 {
@@ -81,19 +63,9 @@ static void touch_all(struct worker *w)
 /* Each in a fork of the one space, and then in a fork of that, and so on. */
 static void touch_twins(struct worker *w)
 {
-    struct quire_space *space = spaces[w->number], *child;
-
-    run(w, space);
     for (uint32_t i = 0; i < OPERATIONS; i++) {
-        if (i % 25 == 24) {
-            soft_cpu_leave(w->cpu);
-            child = fork_of(space);
-            run(w, child);
-            soft_cpu_leave(w->cpu);
-            quire_space_destroy(space);
-            soft_cpu_enter(w->cpu);
-            spaces[w->number] = space = child;
-        }
+        if (i % 25 == 24)
+            run_fork(w);
         touch(w, 0);
     }
     verify(w, 0);
@@ -102,14 +74,13 @@ static void touch_twins(struct worker *w)
 static void begin_twins(void)
 {
     begin_late();
-    for (uint32_t page = 0; page < PAGES; page++)
-        CHECK_OK(quire_write(spaces[0], page_at(page) + MIDDLE, &nobodys, sizeof nobodys, NULL));
+    fill_all();
     for (uint32_t i = DEVICE + 1; i < WORKERS; i++)
         spaces[i] = fork_of(spaces[0]);
 }
 
-static void work_all(struct worker *w) { work_with(w, touch_all); }
-static void work_twins(struct worker *w) { work_with(w, touch_twins); }
+static void work_all(struct worker *w) { device_round(w, manage_pages, touch_all); }
+static void work_twins(struct worker *w) { device_round(w, manage_pages, touch_twins); }
 
 void paged(void) { rounds_in(FEW, SLOTS, begin_prompt, work_all, end_pages); }
 void paged_late(void) { rounds_in(FEW, SLOTS, begin_late, work_all, end_pages); }

@@ -92,8 +92,12 @@ void verify(struct worker *w, uint32_t s);
 
 struct quire_space *space_new(void);
 struct quire_space *fork_of(struct quire_space *parent);
-/* Begins of rounds: an empty space; one with every page filled (one word of it, nobody's); and the
- * same shared with a mark that nobody runs, so that all first writes are copies. */
+/* The worker goes on in a fork of its space, spaces[w->number], which ends. */
+void run_fork(struct worker *w);
+/* Fill every page of spaces[0]: one word of it, nobody's. */
+void fill_all(void);
+/* Begins of rounds: an empty space; one with every page filled; and the same shared with a mark
+ * that nobody runs, so that all first writes are copies. */
 void begin_one(void);
 void begin_full(void);
 void begin_copies(void);
@@ -108,8 +112,10 @@ extern const struct quire_pager device_pager;
 /* Late: transfers are ended by worker DEVICE, in any order. */
 enum { DEVICE = 1 };
 void device_begin(bool late);
-/* Until the `workers` others have said that they have finished. */
-void device_serve(struct worker *w, uint32_t others);
+/* A round beside it: workers 2 and up do `each`, worker 0 goes on to `manage` until they have
+ * finished, and worker 1 is the device until they all have. */
+void device_round(struct worker *w, void (*manage)(struct worker *w),
+                  void (*each)(struct worker *w));
 
 /* ---- the tests of changes.c ------------------------------------------------------------------ */
 

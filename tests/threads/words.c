@@ -58,6 +58,18 @@ struct quire_space *fork_of(struct quire_space *parent)
     return child;
 }
 
+void run_fork(struct worker *w)
+{
+    struct quire_space *space = spaces[w->number];
+
+    soft_cpu_leave(w->cpu);
+    spaces[w->number] = fork_of(space);
+    run(w, spaces[w->number]);
+    soft_cpu_leave(w->cpu);
+    quire_space_destroy(space);
+    soft_cpu_enter(w->cpu);
+}
+
 void touch(struct worker *w, uint32_t s)
 {
     uint32_t page = below(w, PAGES), n = below(w, WORDS);
@@ -108,11 +120,16 @@ void end_all(void)
     }
 }
 
+void fill_all(void)
+{
+    for (uint32_t page = 0; page < PAGES; page++)
+        CHECK_OK(quire_write(spaces[0], page_at(page) + MIDDLE, &nobodys, sizeof nobodys, NULL));
+}
+
 void begin_full(void)
 {
     begin_one();
-    for (uint32_t page = 0; page < PAGES; page++)
-        CHECK_OK(quire_write(spaces[0], page_at(page) + MIDDLE, &nobodys, sizeof nobodys, NULL));
+    fill_all();
 }
 
 void begin_copies(void)
