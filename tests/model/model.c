@@ -228,7 +228,7 @@ void operation_within(void)
 
 /* Percent of the worlds with page files that have hardly any frames: what is used in them exceeds
  * memory many times. */
-enum { SCARCE = 40 };
+enum { SCARCE = 25 };
 
 /* What the options leave to the world's seed. */
 static struct test_options some_options(bool *scarce)
