@@ -178,9 +178,7 @@ static inline enum quire_status fault_region(struct qi_fault *fault)
     const struct qi_region *root = fault->space->regions;
     const struct qi_region *region = qi_region_find(root, fault->address);
     if (!region) {
-        region = qi_region_at_or_above(root, fault->address);
-        fault->grows = region && (region->flags & QUIRE_REGION_GROWS_DOWN) &&
-                       (region->prot & fault->rights || fault->rights == 0);
+        fault->grows = qi_stack_grows(qi_region_at_or_above(root, fault->address), fault->rights);
         return QUIRE_NOT_MAPPED;
     }
     if ((region->flags & QUIRE_REGION_RESERVED) && !QI_CANARY(QI_CANARY_RESERVED_IS_MEMORY))
@@ -322,7 +320,7 @@ static bool fault_again(struct qi_fault *fault, enum quire_status *status)
             *status = QUIRE_WOULD_WAIT;
             return false;
         }
-        *status = qi_stack_grow(fault->space, fault->address);
+        *status = qi_stack_grow(fault);
         return *status == QUIRE_OK;
     }
     if (*status != QUIRE_NO_MEMORY)

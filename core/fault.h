@@ -97,11 +97,19 @@ static inline entry_t qi_view_entry(const struct qi_fault *fault, pfn_t frame, b
     return entry_page(frame, fault->prot, write) | ENTRY_SECTION;
 }
 
+/* May a region (null: there is none) grow down for an access with these rights (0: whatever it
+ * allows)? */
+static inline bool qi_stack_grows(const struct qi_region *region, uint32_t rights)
+{
+    return region && (region->flags & QUIRE_REGION_GROWS_DOWN) &&
+           !(region->flags & QUIRE_REGION_RESERVED) && (region->prot & rights || rights == 0);
+}
+
 /*
  * After a fault below a region that grows down, with nothing held.  QUIRE_OK: try again;
  * QUIRE_NOT_MAPPED, QUIRE_NO_MEMORY, QUIRE_NO_COMMIT.
  */
-enum quire_status qi_stack_grow(struct quire_space *space, vaddr_t address);
+enum quire_status qi_stack_grow(struct qi_fault *fault);
 
 /* A child of a space that this call holds exclusively; *need: frames wanted for QUIRE_NO_MEMORY. */
 enum quire_status qi_fork_locked(struct qi_cpu *cpu, struct quire_space *parent,

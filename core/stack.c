@@ -29,13 +29,13 @@ static bool gap_allows(const struct quire_space *space, vaddr_t page, vaddr_t st
 
 static enum quire_status grow_try(struct qi_change *change, void *request)
 {
-    vaddr_t page = *(const vaddr_t *)request;
+    const struct qi_fault *fault = request;
+    vaddr_t page = page_of(fault->address);
     struct qi_region *regions = change->space->regions;
     const struct qi_region *stack = qi_region_at_or_above(regions, page);
     if (stack && stack->start <= page)
         return QUIRE_OK; /* another call was faster */
-    if (!stack || !(stack->flags & QUIRE_REGION_GROWS_DOWN) ||
-        (stack->flags & QUIRE_REGION_RESERVED) || !gap_allows(change->space, page, stack->start))
+    if (!qi_stack_grows(stack, fault->rights) || !gap_allows(change->space, page, stack->start))
         return QUIRE_NOT_MAPPED;
     struct qi_span span = qi_region_span(stack);
     span.start = page;
@@ -45,8 +45,7 @@ static enum quire_status grow_try(struct qi_change *change, void *request)
     return qi_change_finish(change);
 }
 
-enum quire_status qi_stack_grow(struct quire_space *space, vaddr_t address)
+enum quire_status qi_stack_grow(struct qi_fault *fault)
 {
-    vaddr_t page = page_of(address);
-    return qi_change_run(space, grow_try, &page);
+    return qi_change_run(fault->space, grow_try, fault);
 }

@@ -2,7 +2,7 @@
 /*
  * Stacks: where they grow, and where they stop.
  */
-#include "unit.h"
+#include "two.h"
 
 static void map_stack(struct quire_space *space, vaddr_t low, vaddr_t high, uint32_t prot)
 {
@@ -117,4 +117,37 @@ static void what_grows(void)
     finish(&u);
 }
 
-CHECK_MAIN("unit.stack", TEST(down_to_the_gap), TEST(nearer), TEST(what_grows))
+/* ---- rights that go while it is to grow ------------------------------------------------------ */
+
+static struct {
+    struct unit u;
+    struct quire_space *space;
+    enum quire_status status;
+} s;
+
+static void touch_below(void) { s.status = quire_fault(s.space, PAGE(8), W); }
+static void take_rights(void) { protect(&s.u, s.space, PAGE(9), PAGE(3), R); }
+
+/*
+ * Goal: a stack that has lost its rights while a fault asks does not grow for it.  Method: it loses
+ * them at every moment of the fault.
+ */
+static void rights_are_gone(void)
+{
+    for (unsigned n = 1, more = true; more; n++) {
+        begin(&s.u);
+        s.space = space_new(&s.u);
+        map_stack(s.space, PAGE(9), PAGE(12), RW);
+        s.u.w.yield = two_yield;
+        more = two_calls_at(&s.u, touch_below, take_rights, n);
+        s.u.w.yield = NULL;
+        struct quire_region low;
+        CHECK_OK(quire_query(s.space, 0, &low));
+        CHECK(s.status == (low.start == PAGE(8) ? QUIRE_OK : QUIRE_NOT_MAPPED));
+        end(&s.u, s.space);
+        finish(&s.u);
+    }
+}
+
+CHECK_MAIN("unit.stack", TEST(down_to_the_gap), TEST(nearer), TEST(what_grows),
+           TEST(rights_are_gone))
