@@ -17,8 +17,6 @@ static bool stack_grow(struct oracle_map *map, vaddr_t page)
     const struct oracle_region *stack = map_above(map, page), *under = NULL;
     struct oracle_region r;
 
-    if (stack->flags & QUIRE_REGION_RESERVED)
-        return false;
     for (unsigned i = 0; i < map->count && map->region[i].end <= page; i++)
         under = &map->region[i];
     if (!under && page < M.low)
@@ -41,7 +39,8 @@ static enum quire_status hole_status(struct reach *r, const struct model_space *
     uint64_t was = map_charge(&r->map);
 
     if (!above || !(above->flags & QUIRE_REGION_GROWS_DOWN) ||
-        !(above->prot & access || access & QUIRE_FORCE) || (access & PEEK) == PEEK)
+        (above->flags & QUIRE_REGION_RESERVED) || !(above->prot & access || access & QUIRE_FORCE) ||
+        (access & PEEK) == PEEK)
         return QUIRE_NOT_MAPPED;
     if (access & QUIRE_NO_WAIT)
         return QUIRE_WOULD_WAIT;

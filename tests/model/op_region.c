@@ -7,6 +7,8 @@
  */
 #include "state.h"
 
+#include "range.h"
+
 uint64_t change_frames(const struct oracle *o)
 {
     uint64_t nodes = 2 * o->map.count + 16; /* a range of many regions is cut out and joined */
@@ -170,14 +172,76 @@ void op_map(struct model_space *m)
     mapped(m, &map, place, length);
 }
 
+/* ---- parts ------------------------------------------------------------------------------------ */
+
+/* What a part of a change reaches at least. */
+enum { PART = (uint64_t)QI_PART_LEAVES * QUIRE_PAGE_SIZE << QUIRE_TABLE_SHIFT };
+
+/* Was the change made for this page?  `with`: what it would have made of the space. */
+typedef bool part_made(const struct model_space *m, vaddr_t page, const struct oracle_map *with);
+
+static bool page_unmapped(const struct model_space *m, vaddr_t page, const struct oracle_map *with)
+{
+    struct quire_region is;
+
+    (void)with;
+    return quire_query(m->space, page, &is) != QUIRE_OK || is.start > page;
+}
+
+static bool page_discarded(const struct model_space *m, vaddr_t page, const struct oracle_map *with)
+{
+    struct quire_page is;
+
+    (void)with;
+    quire_page(m->space, page, &is);
+    return is.kind == QUIRE_PAGE_EMPTY || is.kind == QUIRE_PAGE_GUARD;
+}
+
+static bool page_altered(const struct model_space *m, vaddr_t page, const struct oracle_map *with)
+{
+    const struct oracle_region *wanted = map_find(with, page);
+    struct quire_region is;
+
+    return quire_query(m->space, page, &is) == QUIRE_OK && is.start <= page &&
+           is.prot == wanted->prot && is.flags == wanted->flags && is.name == wanted->name;
+}
+
+/*
+ * Bytes from `at` on for which a change was made that ended so.  A long one is made in parts, and
+ * memory may have run out after some of them.
+ */
+static uint64_t part_done(const struct model_space *m, enum quire_status got, vaddr_t at,
+                          uint64_t length, part_made *made, const struct oracle_map *with)
+{
+    const struct oracle_map *map = &m->oracle->map;
+    uint64_t n = 0;
+
+    if (got == QUIRE_OK)
+        return length;
+    if (got != QUIRE_NO_MEMORY || length <= PART)
+        return 0;
+    for (unsigned i = 0; i < map->count && map->region[i].start < at + length; i++)
+        for (vaddr_t page = map->region[i].start; page < map->region[i].end;
+             page += QUIRE_PAGE_SIZE) {
+            if (page < at)
+                continue;
+            if (page >= at + length || !made(m, page, with))
+                return n;
+            n = page + QUIRE_PAGE_SIZE - at;
+        }
+    return n;
+}
+
 void op_unmap(struct model_space *m)
 {
     uint64_t length = some_length();
     vaddr_t at = some_start(some_mapped_address(m->oracle, 7), length);
 
     doing("unmap(%u, %#llx, %#llx)", m->owner, (llu)at, (llu)length);
-    if (!judge(quire_unmap(m->space, at, length), range_status(at, length),
-               change_frames(m->oracle), true))
+    enum quire_status got = quire_unmap(m->space, at, length);
+    (void)judge(got, range_status(at, length), change_frames(m->oracle), true);
+    length = part_done(m, got, at, length, page_unmapped, NULL);
+    if (length == 0)
         return;
     oracle_unmap(m->oracle, at, at + length);
     pins_lose(m, at, at + length);
@@ -188,23 +252,23 @@ void op_unmap(struct model_space *m)
 
 /* ---- what alters regions --------------------------------------------------------------------- */
 
-/* Settle an operation that gives the whole range something; true: it was done. */
-static bool altered(struct model_space *m, enum quire_status got, vaddr_t at, uint64_t length,
+/* Settle an operation that gives the whole range something; true: it was done, and how far. */
+static bool altered(struct model_space *m, enum quire_status got, vaddr_t at, uint64_t *length,
                     const struct oracle_alter *alter, bool urgent)
 {
-    enum quire_status wanted = whole_status(m, at, length);
+    enum quire_status wanted = whole_status(m, at, *length);
     struct oracle_map map;
 
     if (wanted == QUIRE_OK) {
         map_copy(&map, &m->oracle->map);
-        map_alter(&map, at, at + length, alter);
-        wanted = views_status(&map, at, at + length);
+        map_alter(&map, at, at + *length, alter);
+        wanted = views_status(&map, at, at + *length);
         wanted = wanted == QUIRE_OK ? promise_status(m, &map) : wanted;
     }
-    if (!judge(got, wanted, change_frames(m->oracle), urgent))
-        return false;
-    map_copy(&m->oracle->map, &map);
-    return true;
+    (void)judge(got, wanted, change_frames(m->oracle), urgent);
+    *length = wanted == QUIRE_OK ? part_done(m, got, at, *length, page_altered, &map) : 0;
+    map_alter(&m->oracle->map, at, at + *length, alter);
+    return *length > 0;
 }
 
 /* The same, when pages were looked at by nobody yet. */
@@ -224,7 +288,7 @@ void op_protect(struct model_space *m)
     some_range(m, &at, &length);
     alter.prot = whole_prot(prot);
     doing("protect(%u, %#llx, %#llx, prot %u)", m->owner, (llu)at, (llu)length, prot);
-    if (altered(m, quire_protect(m->space, at, length, prot), at, length, &alter, false))
+    if (altered(m, quire_protect(m->space, at, length, prot), at, &length, &alter, false))
         altered_end(m, at, length);
 }
 
@@ -238,7 +302,7 @@ void op_commit(struct model_space *m)
     some_range(m, &at, &length);
     alter.prot = whole_prot(prot);
     doing("commit(%u, %#llx, %#llx, prot %u)", m->owner, (llu)at, (llu)length, prot);
-    if (!altered(m, quire_commit(m->space, at, length, prot), at, length, &alter, false))
+    if (!altered(m, quire_commit(m->space, at, length, prot), at, &length, &alter, false))
         return;
     pair_touch(m, at, length);
     altered_end(m, at, length);
@@ -261,7 +325,7 @@ void op_decommit(struct model_space *m)
 
     some_range(m, &at, &length);
     doing("decommit(%u, %#llx, %#llx)", m->owner, (llu)at, (llu)length);
-    if (!altered(m, quire_decommit(m->space, at, length), at, length, &alter, true))
+    if (!altered(m, quire_decommit(m->space, at, length), at, &length, &alter, true))
         return;
     ranges_remove(&m->oracle->guards, at, at + length);
     content_gone(m, at, length);
@@ -278,7 +342,7 @@ void op_advise(struct model_space *m)
 
     some_range(m, &at, &length);
     doing("advise(%u, %#llx, %#llx, %u)", m->owner, (llu)at, (llu)length, advice);
-    if (altered(m, quire_advise(m->space, at, length, advice), at, length, &alter, false))
+    if (altered(m, quire_advise(m->space, at, length, advice), at, &length, &alter, false))
         altered_end(m, at, length);
 }
 
@@ -290,7 +354,7 @@ void op_name(struct model_space *m)
 
     some_range(m, &at, &length);
     doing("name(%u, %#llx, %#llx, %u)", m->owner, (llu)at, (llu)length, (unsigned)alter.name);
-    if (altered(m, quire_name(m->space, at, length, alter.name), at, length, &alter, false))
+    if (altered(m, quire_name(m->space, at, length, alter.name), at, &length, &alter, false))
         altered_end(m, at, length);
 }
 
@@ -336,6 +400,7 @@ void op_lock(struct model_space *m)
     reach_settle(&r, m);
     if (!done && !is_locked(m, at, length))
         return;
+    m->unlocked |= !done;
     map_alter(&m->oracle->map, at, at + length, &alter);
     altered_end(m, at, length);
 }
@@ -348,7 +413,7 @@ void op_unlock(struct model_space *m)
 
     some_range(m, &at, &length);
     doing("unlock(%u, %#llx, %#llx)", m->owner, (llu)at, (llu)length);
-    if (altered(m, quire_unlock(m->space, at, length), at, length, &alter, false))
+    if (altered(m, quire_unlock(m->space, at, length), at, &length, &alter, false))
         altered_end(m, at, length);
 }
 
@@ -360,8 +425,10 @@ void op_discard(struct model_space *m)
     vaddr_t at = some_start(some_mapped_address(m->oracle, 7), length);
 
     doing("discard(%u, %#llx, %#llx)", m->owner, (llu)at, (llu)length);
-    if (judge(quire_discard(m->space, at, length), range_status(at, length),
-              change_frames(m->oracle), true))
+    enum quire_status got = quire_discard(m->space, at, length);
+    (void)judge(got, range_status(at, length), change_frames(m->oracle), true);
+    length = part_done(m, got, at, length, page_discarded, NULL);
+    if (length > 0)
         content_gone(m, at, length);
 }
 

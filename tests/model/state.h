@@ -59,6 +59,7 @@ struct model_space {
     /* What may differ from the other space with the same number, not 0: its mark, or it is one. */
     uint64_t pair;
     struct oracle_ranges touched;
+    bool unlocked; /* pages of locked ranges may be out: they were when they came to be locked */
 };
 
 struct model_section {
