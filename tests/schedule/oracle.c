@@ -279,11 +279,11 @@ static void section_store(struct oracle *o, const struct op *op)
 bool oracle_grow(struct oracle *o, unsigned cpu, const struct op *op)
 {
     struct oracle_space *s = &o->space[o->runs[cpu]];
-    if (op->kind == OP_SYNC) {
+    if (op->kind == OP_SYNC && !o->half[cpu]) {
         section_store(o, op);
         return o->half[cpu] = true;
     }
-    if (op->kind == OP_SEAL && (op->prot & QUIRE_SEAL_WRITE))
+    if (op->kind == OP_SEAL && (op->prot & QUIRE_SEAL_WRITE) && !o->sealing)
         return o->sealing = true;
     bool access = op->kind == OP_LOAD || op->kind == OP_READ || op_writes(op);
     uint32_t rights = op->kind == OP_LOAD || op->kind == OP_READ ? QUIRE_READ : QUIRE_WRITE;

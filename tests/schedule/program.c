@@ -964,9 +964,10 @@ struct order {
     const struct program *program;
     const struct ending *ending;
     struct result result[CPUS_MAX][OPS_MAX];
-    struct oracle oracle[2 * CPUS_MAX * OPS_MAX + 1];
-    uint64_t prepared;    /* oracle_prepares, of all operations */
-    bool grown[CPUS_MAX]; /* the first half of its next operation is over: oracle_grow */
+    /* Each operation, and with it a first half of one on each CPU: who has undone such a half lets
+     * it be made again. */
+    struct oracle oracle[(1 + CPUS_MAX) * CPUS_MAX * OPS_MAX + 1];
+    uint64_t prepared; /* oracle_prepares, of all operations */
 };
 
 static bool op_agrees(struct order *order, struct oracle *o, unsigned c, unsigned i)
@@ -1008,12 +1009,9 @@ static bool order_step(struct order *order, unsigned depth, unsigned *at, unsign
     if (half ? !oracle_grow(o, c, &ops[order->program->op[c][at[c]]])
              : !op_agrees(order, o, c, at[c]))
         return false;
-    bool was = order->grown[c];
-    order->grown[c] = half;
     at[c] += !half;
     bool found = order_find(order, depth + 1, at);
     at[c] -= !half;
-    order->grown[c] = was;
     return found;
 }
 
@@ -1028,8 +1026,7 @@ static bool order_find(struct order *order, unsigned depth, unsigned *at)
         left = true;
         if (!may_be_next(order, c, at))
             continue;
-        if (order_step(order, depth, at, c, false) ||
-            (!order->grown[c] && order_step(order, depth, at, c, true)))
+        if (order_step(order, depth, at, c, false) || order_step(order, depth, at, c, true))
             return true;
     }
     if (left)

@@ -168,7 +168,8 @@ bool oracle_may_refuse(const struct oracle *o, unsigned cpu, const struct op *op
                        enum quire_status status);
 /*
  * An access may make a stack larger, or a private view's page its own, some time before it is made,
- * or refused after all: the first half of it.  False: there is none.
+ * or refused after all: the first half of it, once more whenever another operation has undone it.
+ * False: there is none.
  */
 bool oracle_grow(struct oracle *o, unsigned cpu, const struct op *op);
 /* Pages that the operation may give frames of their own before it has its effect, or without. */
