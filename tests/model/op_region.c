@@ -172,7 +172,7 @@ void op_map(struct model_space *m)
     mapped(m, &map, place, length);
 }
 
-/* ---- parts ------------------------------------------------------------------------------------ */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
 /* What a part of a change reaches at least. */
 enum { PART = (uint64_t)QI_PART_LEAVES * QUIRE_PAGE_SIZE << QUIRE_TABLE_SHIFT };
