@@ -341,8 +341,11 @@ enum quire_status qi_fault_resolve(struct qi_fault *fault)
     do {
         fault->cpu = qi_enter_shared(fault->space);
         status = fault_try(fault);
-        if (status == QUIRE_OK)
+        if (status == QUIRE_OK) {
+            if (qi_rarely(fault->space->locks))
+                qi_fault_marks(fault);
             return status;
+        }
         qi_leave(fault->cpu);
     } while (fault_again(fault, &status));
     count_refusal(fault, status);

@@ -75,6 +75,10 @@ bool qi_fault_out(struct qi_fault *fault, const struct qi_look *look, pfn_t tabl
  */
 enum quire_status qi_copy_write(struct qi_fault *fault, const struct qi_look *look);
 
+/* The page stays if the range is locked; see limit.c.  The fault succeeded, in a space with locks.
+ */
+void qi_fault_marks(const struct qi_fault *fault);
+
 /* ---- views: see view.c --------------------------------------------------------------------- */
 
 /* Find fault->leaf; returns how many frames using a page in it may take. */

@@ -74,7 +74,10 @@ struct qi_frame {
         uint64_t slot;    /* LISTED */
     };
     pfn_t side;
-    struct qi_lock lock; /* TABLE, DYING, SECTION */
+    union {
+        struct qi_lock lock; /* TABLE, DYING, SECTION */
+        uint32_t stays; /* DATA, shared word: the last round of marks that met it; see limit.c */
+    };
 };
 _Static_assert(sizeof(struct qi_frame) == 32, "32 bytes of metadata a frame");
 

@@ -95,6 +95,7 @@ enum qi_canary {
     QI_CANARY_LEAVES_UNFLUSHED,     /* a page leaves, and machines go on using it */
     QI_CANARY_LEAVES_CLEAN,         /* what was written since a page came back is forgotten */
     QI_CANARY_PINNED_LEAVES,        /* a page leaves while a device uses it */
+    QI_CANARY_LOCKED_LEAVES,        /* a page leaves that is locked */
     QI_CANARY_LENT_LEAVES,          /* a page leaves its home while borrowers map it */
     QI_CANARY_SLOT_FREE_TOO_EARLY,  /* a slot is given to another while it is read or written */
     QI_CANARY_UNWRITTEN_IS_CLEAN,   /* a page that comes back unwritten keeps its slot */

@@ -2,9 +2,15 @@
 /*
  * What a space may have in memory: locked ranges, least and most, and advice.
  *
- * Nothing that must stay is known to the visits that make pages leave (workset.c): before each pass
- * such pages are marked as used.  So a lock holds for every table that leads to the page, whoever
- * shares it, and ends by itself when nobody marks it any more.
+ * What must stay.  The visits that make pages leave (workset.c) meet entries of tables whose spaces
+ * nobody can name, so that a page that must stay has to say so itself: its frame is marked.  A mark
+ * is the number of a *round*.  Each pass begins with one: all spaces mark what is locked, and what
+ * they may not lose; and marks of earlier rounds hold no more.  So a lock holds in every table that
+ * leads to the page, whoever shares it, and ends by itself when nobody marks the page any more.
+ *
+ * Marks are made for the round after the present one, and both count: what is marked while a round
+ * goes on, by a call that locks or by a fault in a locked range, stays through the whole of the
+ * next one, before which all is marked again.
  *
  * The most that a space may have is counted down by its faults, and counted anew when that is used
  * up; then its oldest pages leave until there is room again.  Spaces without a limit pay nothing.
@@ -12,19 +18,49 @@
  * Locks: the space, exclusively, while its pages are marked; all calls, while some leave.
  */
 #include "change.h"
+#include "fault.h"
 #include "workset.h"
 
 enum { LEAST_OF_MOST = 16 };
 
 /* ---- marking ------------------------------------------------------------------------------- */
 
-/* Visit pages of [low, high) in memory below a table; `mark`: they count as used.  Returns how many
- * there are.  The recursion is as deep as the tree. */
-static uint64_t mark_below(struct quire *q, pfn_t table, vaddr_t base, vaddr_t low, vaddr_t high,
-                           bool mark)
+static uint32_t round_after(uint32_t round) { return round == UINT32_MAX ? 1 : round + 1; }
+
+static void page_mark(const struct quire *q, pfn_t page)
+{
+    struct qi_frame *r = frame_record(&q->frames, page);
+    if (frame_state(r) == QI_FRAME_DATA) /* not the zero page */
+        qi_store(&r->stays, round_after(qi_load(&q->paging.round)));
+}
+
+bool qi_page_stays(const struct quire *q, pfn_t page)
+{
+    uint32_t stays = qi_load(&frame_record(&q->frames, page)->stays);
+    uint32_t round = qi_load(&q->paging.round);
+    return stays != 0 && (stays == round || stays == round_after(round));
+}
+
+void qi_mark_round(struct quire *q)
+{
+    qi_store(&q->paging.round, round_after(qi_load(&q->paging.round)));
+}
+
+static void mark_home(const struct quire *q, home_t home)
+{
+    entry_t e = entry_load(qi_home_slot(q, home));
+    enum qi_kind kind = entry_kind(e, 1);
+    if (kind == QI_OWN || kind == QI_BARRED)
+        page_mark(q, entry_pfn(e));
+}
+
+/* Visit pages of [low, high) that are mapped below a table; `mark`: they stay, and those that are
+ * to be mapped too.  Returns how many there are.  The recursion is as deep as the tree. */
+static uint64_t mark_below(const struct quire *q, pfn_t table, vaddr_t base, vaddr_t low,
+                           vaddr_t high, bool mark)
 {
     const unsigned level = table_record(q, table)->level;
-    entry_t *entries = table_entries(q, table);
+    const entry_t *entries = table_entries(q, table);
     uint64_t count = 0;
     for (unsigned i = low > base ? entry_index(low, level) : 0; i < table_count(level); i++) {
         vaddr_t start = base + i * entry_span(level);
@@ -37,14 +73,34 @@ static uint64_t mark_below(struct quire *q, pfn_t table, vaddr_t base, vaddr_t l
         } else if (kind == QI_OWN || kind == QI_BARRED || kind == QI_BORROWED ||
                    kind == QI_SECTION) {
             if (mark)
-                entry_mark(&entries[i], ENTRY_ACCESSED);
+                page_mark(q, entry_pfn(e));
             count++;
+        } else if (kind == QI_PROTOTYPE && mark) {
+            mark_home(q, entry_payload(e));
         }
     }
     return count;
 }
 
-void qi_space_refresh(struct quire_space *space)
+/* The space is held exclusively. */
+static void mark_locked(const struct quire_space *space, const struct qi_region *region)
+{
+    const struct quire *q = space->q;
+    mark_below(q, space->root, 0, region->start, region->end, true);
+    if (!region->view)
+        return;
+    /* What the view shows, and had mapped before a fork. */
+    const struct quire_section *section = qi_section_of(q, region->view);
+    uint64_t page = view_page(region->view, region->start);
+    const uint64_t end = view_page(region->view, region->end);
+    for (; (page = qi_section_next(section, page, end)) < end; page++) {
+        entry_t e = qi_section_peek(section, page);
+        if (entry_present(e))
+            page_mark(q, entry_pfn(e));
+    }
+}
+
+static void mark_space(struct quire_space *space)
 {
     struct quire *q = space->q;
     struct qi_cpu *cpu = qi_enter_exclusive(space);
@@ -55,9 +111,23 @@ void qi_space_refresh(struct quire_space *space)
         const struct qi_region *region = qi_region_at_or_above(space->regions, 0);
         for (; region && space->locks; region = qi_region_at_or_above(space->regions, region->end))
             if (region->flags & QUIRE_REGION_LOCKED)
-                mark_below(q, space->root, 0, region->start, region->end, true);
+                mark_locked(space, region);
     }
     qi_leave(cpu);
+}
+
+void qi_mark_all(struct quire *q)
+{
+    for (uint32_t i = 0; i < q->max_spaces; i++)
+        if (qi_load(&q->spaces[i].protects))
+            mark_space(&q->spaces[i]);
+}
+
+void qi_fault_marks(const struct qi_fault *fault)
+{
+    const struct qi_region *region = qi_region_find(fault->space->regions, fault->address);
+    if (region->flags & QUIRE_REGION_LOCKED)
+        page_mark(fault->space->q, fault->pfn);
 }
 
 /* ---- locks --------------------------------------------------------------------------------- */
@@ -73,10 +143,8 @@ enum quire_status quire_lock(struct quire_space *space, vaddr_t address, uint64_
     qi_store(&space->protects, 1u);
     qi_leave(cpu);
     status = qi_change_extent(space, address, length, qi_change_alter, &alter);
-    if (status == QUIRE_OK) { /* what left before that, and what a pass under way has seen */
-        cpu = qi_enter_exclusive(space);
-        mark_below(space->q, space->root, 0, address, address + length, true);
-        qi_leave(cpu);
+    if (status == QUIRE_OK) { /* what left before that */
+        mark_space(space);
         status = quire_populate(space, address, length, QUIRE_READ, NULL);
     }
     return status;
@@ -123,14 +191,13 @@ void qi_space_shrink(struct quire_space *space)
 {
     const uint64_t most = space->most, wanted = most - most / 8;
     uint8_t old = space->q->paging.policy->old;
-    qi_refresh_all(space->q); /* its tables may be others' too */
+    qi_mark_all(space->q); /* its tables may be others' too */
     uint64_t stayed = shrink_to(space, old);
     while (stayed > wanted && old > 0) {
         old /= 2;
-        qi_refresh_all(space->q);
+        qi_mark_all(space->q);
         stayed = shrink_to(space, old);
     }
-    qi_refresh_all(space->q);
     /* What must stay may be more than it may have: then it goes on as it is for a while. */
     uint64_t room = stayed < most ? most - stayed : most / 8 + 1;
     qi_store(&space->room, space->most == UINT64_MAX ? UINT64_MAX : room);
@@ -209,7 +276,6 @@ enum quire_status quire_advise_pages(struct quire_space *space, vaddr_t address,
         vaddr_t low = address, end;
         for (; range_unlocked(space, &low, address + length, &end); low = end)
             range_visit(space, low, end, advice == QUIRE_PAGES_OUT);
-        qi_refresh_all(space->q);
         return QUIRE_OK;
     }
     slot_t slot;

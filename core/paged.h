@@ -97,6 +97,7 @@ struct qi_paging {
     uint32_t last_number;                 /* shared word: of a pass */
     uint32_t working;                     /* shared word: 1 while a call pages out */
     struct qi_pass pass;                  /* that call's */
+    uint32_t round;                       /* shared word: of marks that are over; see limit.c */
     uint64_t away;                        /* the same: pages that left, ever */
     struct qi_victim victims[QI_VICTIMS]; /* of the call that keeps all others out */
     uint32_t failures;                    /* shared word: writes that failed since one worked */

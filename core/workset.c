@@ -18,9 +18,8 @@
  *
  * Slices.  Entries of shared tables change here in place, under the eyes of spaces that nobody can
  * name.  So a slice, of one leaf, keeps all other calls out of quire, and ends with one flush
- * of everything; then the pages go on lists.  What is pinned stays where it is.  What is locked,
- * and what a space may not lose, is marked as used before a pass begins: so it is young for that
- * pass, in every table and for every sharer, and no second rule is needed.
+ * of everything; then the pages go on lists.  What is pinned stays where it is, and so does what is
+ * locked or what a space may not lose: such pages are marked (limit.c), whoever shares them.
  *
  * Locks: all CPUs' claims (qi_stop_all), for one slice.
  */
@@ -54,6 +53,12 @@ static bool is_pinned(const struct quire *q, pfn_t page)
     return qi_load(&frame_record(&q->frames, page)->share) != 0;
 }
 
+static bool must_stay(const struct quire *q, pfn_t page)
+{
+    return (is_pinned(q, page) && !QI_CANARY(QI_CANARY_PINNED_LEAVES)) ||
+           (qi_page_stays(q, page) && !QI_CANARY(QI_CANARY_LOCKED_LEAVES));
+}
+
 /* The slot that a page leaves for: the one it keeps, or a new one; 0: there is none. */
 static slot_t slot_for(const struct qi_visit *v, pfn_t page, bool *fresh)
 {
@@ -74,6 +79,8 @@ static void home_leave(struct qi_visit *v, entry_t *slot)
     if (kind != QI_OWN && kind != QI_BARRED)
         return;
     qi_assert(!is_pinned(q, entry_pfn(e))); /* such a page is not lent (pin.c) */
+    if (must_stay(q, entry_pfn(e)))
+        return;
     slot_t place = slot_for(v, entry_pfn(e), &fresh);
     if (place == 0)
         return;
@@ -142,7 +149,7 @@ static void entry_leave(struct qi_visit *v, pfn_t table, unsigned i, enum qi_kin
     struct qi_victim victim = {
         .entry = slot, .table = table, .home = qi_load(&frame_record(&q->frames, page)->home)};
     bool own = kind == QI_OWN || kind == QI_BARRED, fresh = false;
-    if (is_pinned(q, page) && !QI_CANARY(QI_CANARY_PINNED_LEAVES))
+    if (must_stay(q, page))
         return;
     if (own && r->side != QI_NO_FRAME && table_side(q, r)->maps[i] > 0 &&
         !QI_CANARY(QI_CANARY_LENT_LEAVES))
@@ -202,7 +209,7 @@ static void visit_section_entry(struct qi_visit *v, struct qi_slot *slot, uint64
         if (kind == QI_PAGED)
             visit_out(v, home_make(slot->table, slot->index));
     } else if (kind == QI_OWN && visit_age(v, slot->slot) && qi_slot_uses(q, slot) == 0 &&
-               !(e & ENTRY_WRITING) && !is_pinned(q, entry_pfn(e))) {
+               !(e & ENTRY_WRITING) && !must_stay(q, entry_pfn(e))) {
         if (!qi_section_paged(v->section)) {
             home_leave(v, slot->slot);
         } else if (!entry_dirty(e)) {
@@ -338,18 +345,12 @@ static uint32_t pass_number(struct qi_paging *p)
     return number;
 }
 
-void qi_refresh_all(struct quire *q)
-{
-    for (uint32_t i = 0; i < q->max_spaces; i++)
-        if (qi_load(&q->spaces[i].protects))
-            qi_space_refresh(&q->spaces[i]);
-}
-
 static void pass_begin(struct quire *q, struct qi_pass *pass)
 {
     *pass =
         (struct qi_pass){.number = pass_number(&q->paging), .old = pass->old, .tired = pass->tired};
-    qi_refresh_all(q);
+    qi_mark_all(q);
+    qi_mark_round(q);
 }
 
 bool qi_pass_slice(struct quire *q, bool trim, uint64_t *left)

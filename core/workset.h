@@ -49,11 +49,13 @@ bool qi_pass_slice(struct quire *q, bool trim, uint64_t *left);
 /* One call at a time pages out; false: another does. */
 bool qi_work_begin(struct quire *q);
 void qi_work_end(struct quire *q);
-/* Mark as used what of a space must not leave; with nothing held.  See limit.c. */
-void qi_space_refresh(struct quire_space *space);
-/* The same of all spaces; before visits, and after those that are no part of a pass, which may be
- * under way. */
-void qi_refresh_all(struct quire *q);
+/* Mark what of all spaces must not leave; with nothing held.  See limit.c. */
+void qi_mark_all(struct quire *q);
+/* The next round begins: what the one before the last has marked may leave.  The caller pages out,
+ * and has marked all since the last one began. */
+void qi_mark_round(struct quire *q);
+/* No visit may take the page: it is marked. */
+bool qi_page_stays(const struct quire *q, pfn_t page);
 /* Make pages of one space leave until it has no more than it may have; the same. */
 void qi_space_shrink(struct quire_space *space);
 /* A space may have one page more in memory; false: it has to shrink first. */

@@ -720,7 +720,9 @@ QUIRE_WARN_UNUSED enum quire_status quire_advise_pages(struct quire_space *space
 /*
  * Keep a range in memory from now on, what it will get later too; and end that.  Locking brings
  * what is not there, as reading it would (in private memory that was never written, zero pages).
- * A child does not inherit it.  Errors: as quire_protect, and those of a fault.  May wait.
+ * Whoever shares a locked page, it stays where it is; one that was out when a clone brought it
+ * comes with the first access.  A child does not inherit it.  Errors: as quire_protect, and those
+ * of a fault.  May wait.
  */
 QUIRE_WARN_UNUSED enum quire_status quire_lock(struct quire_space *space, vaddr_t address,
                                                uint64_t length);

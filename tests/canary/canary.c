@@ -80,6 +80,7 @@ static const char *const names[QI_CANARY_COUNT] = {
     [QI_CANARY_LEAVES_UNFLUSHED] = "no flush when a page leaves",
     [QI_CANARY_LEAVES_CLEAN] = "changes lost when a page leaves",
     [QI_CANARY_PINNED_LEAVES] = "pinned page leaves (H11)",
+    [QI_CANARY_LOCKED_LEAVES] = "locked page leaves",
     [QI_CANARY_LENT_LEAVES] = "lent page leaves",
     [QI_CANARY_SLOT_FREE_TOO_EARLY] = "slot free during its transfer",
     [QI_CANARY_UNWRITTEN_IS_CLEAN] = "unwritten page keeps its slot",

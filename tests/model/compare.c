@@ -53,6 +53,9 @@ void compare_page(const struct model_space *m, uint64_t number)
         fail("space %u, page %#llx is of kind %u", m->owner, (llu)address, page.kind);
     if (!rights_fit(r, &page))
         fail("space %u, page %#llx: the tables allow more than the region", m->owner, (llu)address);
+    if (r && (r->flags & QUIRE_REGION_LOCKED) && !m->unlocked && page.kind != QUIRE_PAGE_EMPTY &&
+        !page.resident)
+        fail("space %u, page %#llx: locked, and not in memory", m->owner, (llu)address);
     /* Nothing but paging cleans a page, and none gets a frame but by a write. */
     if (M.max_slots == 0 && page.kind != QUIRE_PAGE_EMPTY && page.kind != QUIRE_PAGE_ZERO &&
         page.kind != QUIRE_PAGE_SECTION && !page.dirty)

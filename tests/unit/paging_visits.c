@@ -312,7 +312,85 @@ static void end_leaves_while_it_grows(void)
     finish_pages(&f);
 }
 
+/*
+ * Goal: what is locked stays where nothing maps it: the owner's entries say only where the pages
+ * are since its table was copied, and the table that has them is nobody's.  Method: a fork, a store
+ * beside the pages, and the end of the child.  And a page stays that comes while a pass goes on, if
+ * somebody who shares it says that nobody wants it.
+ */
+static void locked_and_not_mapped(void)
+{
+    struct fixture f;
+    struct quire_space *a, *b;
+    uint64_t left;
+
+    begin_pages(&f, (struct test_options){0});
+    a = space_new(&f.u);
+    f.u.w.q->paging.round = UINT32_MAX - 10; /* rounds begin again after the last */
+    map(&f.u, a, 0, 2 * LEAF, RW);
+    put(&f.u, a, LEAF, 5); /* a pass has two slices */
+    for (unsigned i = 0; i < 4; i++)
+        put(&f.u, a, PAGE(i), (uint8_t)(i + 1));
+    CHECK_OK(quire_lock(a, 0, PAGE(1)));
+    b = fork_of(&f.u, a);
+    put(&f.u, a, PAGE(3), 30);
+    end(&f.u, b);
+    all_out(&f);
+    CHECK(page_at(a, 0).resident && !page_at(a, PAGE(1)).resident);
+    CHECK_OK(quire_lock(a, LEAF, PAGE(1)));
+    f.u.w.q->paging.pass.number = 0;
+    CHECK(!qi_pass_slice(f.u.w.q, true, &left)); /* the first leaf */
+    CHECK_OK(quire_discard(a, LEAF, PAGE(1)));
+    put(&f.u, a, LEAF, 50);
+    b = fork_of(&f.u, a);
+    CHECK_OK(quire_advise_pages(b, LEAF, LEAF, QUIRE_PAGES_COLD));
+    end(&f.u, b);
+    while (!qi_pass_slice(f.u.w.q, true, &left))
+        audit(&f.u);
+    CHECK(page_at(a, LEAF).resident);
+    all_out(&f);
+    CHECK(page_at(a, 0).resident && page_at(a, LEAF).resident);
+    CHECK_OK(quire_unlock(a, 0, 2 * LEAF));
+    all_out(&f);
+    CHECK(!page_at(a, 0).resident && !page_at(a, LEAF).resident);
+    CHECK(get(&f.u, a, 0) == 1 && get(&f.u, a, PAGE(3)) == 30 && get(&f.u, a, LEAF) == 50);
+    end(&f.u, a);
+    finish_pages(&f);
+}
+
+/* Goal: a locked page of a section stays, also where a fork has left the entry empty. */
+static void locked_in_a_view(void)
+{
+    struct fixture f;
+    struct quire_space *a, *b;
+    struct quire_section *section;
+    vaddr_t at = PAGE(1);
+
+    begin_pages(&f, (struct test_options){0});
+    a = space_new(&f.u);
+    map(&f.u, a, 0, PAGE(1), RW);
+    CHECK_OK(quire_section_create(f.u.w.q, PAGE(2), NULL, NULL, &section));
+    CHECK_OK(quire_map_view(a, &at, PAGE(2), RW, QUIRE_MAP_FIXED | QUIRE_MAP_SHARED, section, 0));
+    put(&f.u, a, PAGE(1), 1);
+    put(&f.u, a, PAGE(2), 2);
+    CHECK_OK(quire_lock(a, PAGE(1), PAGE(1)));
+    b = fork_of(&f.u, a);
+    put(&f.u, a, 0, 3);
+    end(&f.u, b);
+    CHECK(page_at(a, PAGE(1)).kind == QUIRE_PAGE_EMPTY);
+    all_out(&f);
+    CHECK(quire_section_resident(section, 0) && !quire_section_resident(section, PAGE(1)));
+    CHECK_OK(quire_unlock(a, PAGE(1), PAGE(1)));
+    all_out(&f);
+    CHECK(!quire_section_resident(section, 0));
+    CHECK(get(&f.u, a, PAGE(1)) == 1 && get(&f.u, a, PAGE(2)) == 2);
+    end(&f.u, a);
+    quire_section_close(section);
+    finish_pages(&f);
+}
+
 CHECK_MAIN("unit.paging_visits", TEST(stored_while_visited), TEST(many_of_one_leaf),
            TEST(numbers_begin_again), TEST(somebody_was_faster), TEST(clone_of_what_is_lent),
            TEST(file_waits_for_transfers), TEST(file_grows_while_it_goes),
-           TEST(end_can_not_be_read), TEST(end_leaves_while_it_grows))
+           TEST(end_can_not_be_read), TEST(end_leaves_while_it_grows), TEST(locked_and_not_mapped),
+           TEST(locked_in_a_view))
