@@ -320,7 +320,6 @@ static void end_leaves_while_it_grows(void)
  */
 static void locked_and_not_mapped(void)
 {
-    struct fixture f;
     struct quire_space *a, *b;
     uint64_t left;
 
@@ -361,7 +360,6 @@ static void locked_and_not_mapped(void)
 /* Goal: a locked page of a section stays, also where a fork has left the entry empty. */
 static void locked_in_a_view(void)
 {
-    struct fixture f;
     struct quire_space *a, *b;
     struct quire_section *section;
     vaddr_t at = PAGE(1);
