@@ -49,6 +49,7 @@ static unsigned random_slot(uint64_t *rng, const struct start *start)
  *   the last two borrowers of a page, and its lender
  *   a copied leaf leaves pages of a section out, which others may go on seeing
  *   a section is cut, or emptied, while another call drops a table that uses its pages
+ *   a page is written while it becomes another
  */
 static const char *const aimed[] = {
     "start=pathfew A:w0 A:w1 A:exitB",
@@ -70,6 +71,7 @@ static const char *const aimed[] = {
     "start=private A:shrink0 A:work",
     "start=short A:sdiscard0 A:rwl,r4",
     "start=short A:check A:grow",
+    "start=one A:clone0 A:w0",
 };
 enum { AIMED = sizeof aimed / sizeof aimed[0] };
 

@@ -241,9 +241,45 @@ static bool op_writes(const struct op *op)
            op->kind == OP_POPULATE || op->kind == OP_PIN;
 }
 
+static bool op_clones(const struct op *op)
+{
+    return op->kind == OP_CLONE || op->kind == OP_CLONE_TO;
+}
+
+/* Where the copy goes. */
+static unsigned clone_page(const struct op *op)
+{
+    return op->page + (op->kind == OP_CLONE ? LEAF_PAGES : 0u);
+}
+
+static enum quire_status clone_read(struct oracle *o, unsigned cpu, const struct op *op)
+{
+    struct oracle_space *s = &o->space[o->runs[cpu]];
+    enum quire_status status = page_status(s, op->page, QUIRE_READ);
+    if (status == QUIRE_OK)
+        o->read[cpu] = s->value[op->page];
+    return status;
+}
+
+static enum quire_status page_clone(struct oracle *o, unsigned cpu, const struct op *op)
+{
+    unsigned slot = op->kind == OP_CLONE ? o->runs[cpu] : op->slot, page = clone_page(op);
+    enum quire_status status = o->half[cpu] ? QUIRE_OK : clone_read(o, cpu, op);
+    o->half[cpu] = false;
+    if (status == QUIRE_OK)
+        status = page_status(&o->space[slot], page, QUIRE_WRITE);
+    if (status != QUIRE_OK)
+        return status;
+    o->space[slot].value[page] = o->read[cpu];
+    o->space[slot].stamp[page] = ++o->stamps;
+    return QUIRE_OK;
+}
+
 uint64_t oracle_prepares(const struct op *op)
 {
     uint64_t count = op->count ? op->count : 1;
+    if (op_clones(op))
+        return UINT64_C(1) << clone_page(op);
     return op_writes(op) ? ((UINT64_C(1) << count) - 1) << op->page : 0;
 }
 
@@ -285,6 +321,8 @@ bool oracle_grow(struct oracle *o, unsigned cpu, const struct op *op)
     }
     if (op->kind == OP_SEAL && (op->prot & QUIRE_SEAL_WRITE) && !o->sealing)
         return o->sealing = true;
+    if (op_clones(op) && o->clones_copy && !o->half[cpu])
+        return o->half[cpu] = clone_read(o, cpu, op) == QUIRE_OK;
     bool access = op->kind == OP_LOAD || op->kind == OP_READ || op_writes(op);
     uint32_t rights = op->kind == OP_LOAD || op->kind == OP_READ ? QUIRE_READ : QUIRE_WRITE;
     if (op_writes(op) && page_status(s, op->page, QUIRE_WRITE) == QUIRE_OK &&
@@ -366,6 +404,8 @@ enum quire_status oracle_run(struct oracle *o, unsigned cpu, const struct op *op
     case OP_GUARD:
     case OP_UNGUARD: return pages_change(o, s, op);
     case OP_MOVE: return pages_move(s, op);
+    case OP_CLONE:
+    case OP_CLONE_TO: return page_clone(o, cpu, op);
     case OP_POPULATE:
     case OP_PIN: return pages_populate(o, s, op);
     case OP_LIMIT: s->limited = op->count != 255; return QUIRE_OK;

@@ -95,6 +95,8 @@ const struct op ops[] = {
     {"need0", OP_NEED, 0, 1, 0, 0, false},
     {"balance", OP_BALANCE, 0, 0, 0, 0, false},
     {"steal", OP_STEAL, 0, 0, 0, 0, false},
+    {"clone0", OP_CLONE, 0, 1, .variant = true},
+    {"cloneB0", OP_CLONE_TO, 0, 1, .slot = B, .variant = true},
     /* Start states only. */
     {"share", OP_VIEW, .count = FILE_PAGES},
     {"private", OP_VIEW, .count = FILE_PAGES, .prot = 1},
@@ -214,10 +216,11 @@ static bool is_left_out(const struct program *p)
     return false;
 }
 
-/* A space has no difference from itself, and it may be itself by then. */
-static bool diff_of_itself(const struct program *p, unsigned cpu, const struct op *op)
+/* A space has no difference from itself, and no page becomes itself; it may be itself by then. */
+static bool with_itself(const struct program *p, unsigned cpu, const struct op *op)
 {
-    return op->kind == OP_DIFF && (p->slot[cpu] == op->slot || uses(p, OP_ENTER, op->slot) > 0);
+    return (op->kind == OP_DIFF || op->kind == OP_CLONE_TO) &&
+           (p->slot[cpu] == op->slot || uses(p, OP_ENTER, op->slot) > 0);
 }
 
 static bool on_section(enum op_kind kind) { return kind >= OP_SECTION_READ && kind <= OP_FAIL; }
@@ -227,6 +230,8 @@ static bool kind_fits(const struct start *start, enum op_kind kind)
 {
     if (kind >= OP_OUT && kind <= OP_STEAL)
         return start->paged;
+    if (kind == OP_CLONE || kind == OP_CLONE_TO)
+        return !start->paged && !start->section;
     if (start->paged && (kind == OP_END || kind == OP_FAIL))
         return true;
     if (!start->section || on_section(kind))
@@ -256,14 +261,44 @@ static bool section_fits(const struct program *p)
     return !(begins && discards) && (starts[p->start].section == OF_MEMORY || !apart);
 }
 
+/* Operations of these kinds, of all CPUs. */
+static bool has_kind(const struct program *p, const enum op_kind *kinds, unsigned count)
+{
+    for (unsigned c = 0; c < p->cpus; c++)
+        for (unsigned i = 0; i < p->count[c]; i++)
+            for (unsigned k = 0; k < count; k++)
+                if (ops[p->op[c][i]].kind == kinds[k])
+                    return true;
+    return false;
+}
+
+/* A clone is one step, or refused, where nothing is pinned or guarded; and nothing grows. */
+static bool clones_fit(const struct program *p)
+{
+    static const enum op_kind clones[] = {OP_CLONE, OP_CLONE_TO},
+                              never[] = {OP_PIN, OP_GUARD, OP_STACK, OP_LIMIT};
+    const char *script = starts[p->start].script;
+    return !has_kind(p, clones, 2) ||
+           (!has_kind(p, never, 4) && !strstr(script, "pin") && !strstr(script, "guard"));
+}
+
+/* What was refused to it as a whole a clone reads and writes, if it may by then. */
+static bool clones_copy(const struct program *p)
+{
+    static const enum op_kind kinds[] = {OP_UNMAP,  OP_MAP,      OP_PROTECT,
+                                         OP_COMMIT, OP_DECOMMIT, OP_MOVE};
+    return has_kind(p, kinds, sizeof kinds / sizeof kinds[0]);
+}
+
 bool program_valid(const struct program *p)
 {
     const struct start *start = &starts[p->start];
-    if (!section_fits(p))
+    if (!section_fits(p) || !clones_fit(p))
         return false;
     for (unsigned slot = A; slot <= C; slot++) {
         unsigned exits = uses(p, OP_EXIT, slot) + uses(p, OP_DIFF_MARK, slot);
         unsigned users = uses(p, OP_ENTER, slot) + uses(p, OP_DIFF, slot);
+        users += uses(p, OP_CLONE_TO, slot);
         for (unsigned c = 0; c < p->cpus; c++)
             users += p->slot[c] == slot;
         if (exits > 1 || (exits > 0 && users > 0))
@@ -274,7 +309,7 @@ bool program_valid(const struct program *p)
     for (unsigned c = 0; c < p->cpus; c++)
         for (unsigned i = 0; i < p->count[c]; i++)
             if (p->op[c][i] >= op_count || !kind_fits(start, ops[p->op[c][i]].kind) ||
-                diff_of_itself(p, c, &ops[p->op[c][i]]))
+                with_itself(p, c, &ops[p->op[c][i]]))
                 return false;
     return !is_left_out(p);
 }
@@ -637,6 +672,10 @@ static enum quire_status op_call(struct cpu *cpu, const struct op *op, unsigned 
     case OP_MOVE:
         to = at + length;
         return quire_move(space, at, length, &to, length, QUIRE_MOVE_FIXED);
+    case OP_CLONE:
+        to = at + (LEAF_PAGES << QUIRE_PAGE_SHIFT);
+        return quire_clone(space, at, space, to, length, NULL);
+    case OP_CLONE_TO: return quire_clone(space, at, sim.world->space[op->slot], at, length, NULL);
     case OP_POPULATE: return quire_populate(space, at, length, QUIRE_WRITE, NULL);
     case OP_PIN: return op_pin(cpu, op, at, length);
     case OP_PULL: (void)quire_space_pull(space); return QUIRE_OK;
@@ -723,6 +762,7 @@ static void start_oracle(const struct program *p, struct oracle *o)
     o->has_pager = starts[p->start].section == OF_FILE;
     o->paged = starts[p->start].paged;
     o->pages = FILE_PAGES;
+    o->clones_copy = clones_copy(p);
     script_run(&starts[p->start], o);
     for (unsigned c = 0; c < p->cpus; c++)
         o->runs[c] = p->slot[c];

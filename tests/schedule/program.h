@@ -60,6 +60,8 @@ enum op_kind {
     OP_NEED,            /* advice that they come */
     OP_BALANCE,         /* one step */
     OP_STEAL,           /* pages on standby lose their frames */
+    OP_CLONE,           /* page `page` becomes the same one of the next leaf, */
+    OP_CLONE_TO,        /* .. or of space `slot` */
     OP_VIEW,    /* start states only: of the section, on the first leaf; `prot`: 1 if private */
     OP_HOG,     /* start states only: take frames until `count` are free */
     OP_FORK_TO, /* start states only: the child is space `slot` */
@@ -158,9 +160,13 @@ struct oracle {
     bool sealing; /* the seal that is under way may be seen */
     bool failing[2], paged;
     bool half[CPUS_MAX];
+    /* A clone may read, and write later: rights and regions change.  What was read. */
+    bool clones_copy;
+    uint64_t read[CPUS_MAX];
 };
 /* A space with one writable region over everything. */
 void oracle_create(struct oracle_space *space);
+enum { LEAF_PAGES = 4 };
 enum quire_status oracle_run(struct oracle *o, unsigned cpu, const struct op *op, unsigned child,
                              uint64_t *value);
 /* May the operation end in this other way too, and change nothing?  Asked before oracle_run. */
