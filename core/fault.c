@@ -246,8 +246,11 @@ static enum quire_status fault_try(struct qi_fault *fault)
     if (kind == QI_BUSY)
         return fault_busy(
             fault, &table_entries(cpu->q, look.table)[entry_index(fault->address, look.level)]);
+    /* The space may have left the table meanwhile, and who is left there alone made the guard. */
     if (kind == QI_GUARD)
-        return QUIRE_GUARDED;
+        return qi_table_look(space, fault->address).table == look.table
+                   ? QUIRE_GUARDED
+                   : fault_busy(fault, &space->root);
     if (look_allows(&look, fault->access))
         return qi_load(&space->root_busy) ? fault_busy(fault, &space->root_busy)
                                           : fault_spurious(fault, &look);

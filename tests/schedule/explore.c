@@ -50,6 +50,7 @@ static unsigned random_slot(uint64_t *rng, const struct start *start)
  *   a copied leaf leaves pages of a section out, which others may go on seeing
  *   a section is cut, or emptied, while another call drops a table that uses its pages
  *   a page is written while it becomes another
+ *   a call looks at a table that its space leaves, and whose last user makes a guard in it
  */
 static const char *const aimed[] = {
     "start=pathfew A:w0 A:w1 A:exitB",
@@ -72,6 +73,7 @@ static const char *const aimed[] = {
     "start=short A:sdiscard0 A:rwl,r4",
     "start=short A:check A:grow",
     "start=one A:clone0 A:w0",
+    "start=root B:w4 B:R0 A:guard0",
 };
 enum { AIMED = sizeof aimed / sizeof aimed[0] };
 
