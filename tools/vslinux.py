@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Page-ins of one program beside Linux's, with the same memory and the same swap.
 
-    vslinux.py BUILD [PROGRAM] [PERCENT]
+    vslinux.py BUILD [PROGRAM [PERCENT ...]]
 
 Boots Debian's unmodified kernel and the demonstration kernel in the same emulated machine (QEMU,
 tcg, one CPU), from the same tree of files on a virtio disk, with a second disk to page to and /tmp
@@ -10,13 +10,14 @@ in memory.  PROGRAM (s_sqlite) is one of tests/kernel/swap.
 
     working set   what the program takes in all, files and memory, where nothing has to leave: the
                   least free memory of the demonstration kernel with 512 MiB, sampled
-    PERCENT (50)  of that is free when the program begins: the demonstration kernel gets a machine
-                  of that size, and on Linux a small program locks what is free or droppable beyond
-                  what was free there
+    PERCENT (75 50 25)  of that is free when the program begins: the demonstration kernel gets a
+                  machine of that size, and on Linux a small program locks what is free or droppable
+                  beyond what was free there
     page-ins      pages read from both disks while the program runs, with what was read ahead
+    time          by the machine's clock; the emulator makes it a rough figure
 
-Prints both, and "bench paging.vs_linux.PERCENTpct RATIO ratio".  What is missing (no package, no
-network) is said in a line, and the status is 0: then there is no figure.
+Prints both, and figures for tools/bench.py.  What is missing (no package, no network) is said in a
+line, and the status is 0: then there are no figures.
 """
 import importlib.util
 import os
@@ -35,6 +36,7 @@ MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
 # What both run.  The shell reads the counts itself: a program for that would be paged too.
 COUNT = """
 count() {
+    echo "@@@ $1 time ${EPOCHREALTIME/./}"
     while read -r name value; do
         case $name in pgpgin|pswpin|pswpout) echo "@@@ $1 $name $value";; esac
     done </proc/vmstat
@@ -49,11 +51,11 @@ cd "$1"
 if [ "$2" = sample ]; then
     (while sleep 0.1; do count sample; done) &
 fi
-count before
+count before >/tmp/counts
 $3 </dev/null >/tmp/out 2>/tmp/errors
 status=$?
-count after
-cat /tmp/out
+count after >>/tmp/counts
+cat /tmp/counts /tmp/out
 echo "@@@ status $status"
 cat /tmp/errors
 """ % COUNT
@@ -213,7 +215,7 @@ def linux_disk(build, folder):
     return image
 
 
-def linux_run(build, folder, files, command, spare):
+def linux_run(tests, build, folder, files, command, spare):
     """The console of Linux while it runs the command with so many KiB to spare."""
     kernel, modules = linux_unpack(folder)
     disk = linux_disk(build, folder)
@@ -221,7 +223,7 @@ def linux_run(build, folder, files, command, spare):
         tree = os.path.join(work, "tree")
         for name in ("bin", "proc", "dev", "mnt", "modules", "tests"):
             os.makedirs(os.path.join(tree, name))
-        shutil.copy(shutil.which("busybox"), os.path.join(tree, "bin", "busybox"))
+        shutil.copy(tests.busybox(), os.path.join(tree, "bin", "busybox"))
         source = os.path.join(work, "hold.c")
         with open(source, "w", encoding="ascii") as out:
             out.write(HOLD)
@@ -295,52 +297,76 @@ def counts(console, when):
 
 
 def judge(console, wanted, who):
+    """What happened between the two counts of a run that came to its right end."""
     if "@@@ status 0" not in console or wanted not in console:
         print(console[-2000:])
         raise Missing(f"{who} did not run the program to its right end")
+    before, after = counts(console, "before"), counts(console, "after")
+    if before.keys() != after.keys():
+        raise Missing(f"{who} lost a count")
+    return {name: after[name] - before[name] for name in after}
+
+
+def say(who, pages, run):
+    print(f"    {who}: {pages} pages read, {run['pswpin']} of them of what it had paged out, "
+          f"{run['pswpout']} paged out; {run['time'] / 1e6:.1f} s")
+
+
+class Comparison:
+    """One program, and what both kernels need to run it."""
+
+    def __init__(self, build, program):
+        self.build, self.program = build, program
+        self.tests = kernel_tests()
+        folder = os.path.join(ROOT, "tests", "kernel", "swap")
+        with open(os.path.join(folder, "list.txt"), encoding="ascii") as lines:
+            self.command = dict(line.rstrip("\n").split("\t", 1) for line in lines)[program]
+        with open(os.path.join(folder, program + ".out"), encoding="ascii") as out:
+            self.wanted = out.read()
+        self.files = [os.path.join(folder, self.command.split()[-1])]
+        self.linux = os.path.join(build, "linux")
+        os.makedirs(self.linux, exist_ok=True)
+
+    def on_quire(self, memory, mode):
+        with tempfile.TemporaryDirectory(dir=self.linux) as work:
+            return quire_run(self.tests, self.build, work, self.files, self.command, memory, mode)
+
+    def takes(self):
+        """KiB of the program in all, and KiB of a small machine that it can not have."""
+        console = self.on_quire(512, "sample")
+        judge(console, self.wanted, "the demonstration kernel")
+        free = counts(console, "before")["MemFree"]
+        records = 4096  # of the frames of 512 MiB
+        return free - counts(console, "sample")["MemFree"], 512 * 1024 - free - records
+
+    def at(self, percent, whole, lost):
+        memory = round((whole * percent / 100 + lost) / 1024)
+        console = self.on_quire(memory, "run")
+        run = judge(console, self.wanted, "the demonstration kernel")
+        spare = counts(console, "before")["MemFree"]
+        ours = run["pgpgin"] + run["pswpin"]
+        print(f"  {percent} %: {spare} KiB are free when it begins, of {memory} MiB")
+        say("quire", ours, run)
+        console = linux_run(self.tests, self.build, self.linux, self.files, self.command,
+                            spare)
+        other = judge(console, self.wanted, "Linux")
+        theirs = other["pgpgin"] // 4  # KiB, what it had paged out among them
+        say("Linux", theirs, other)
+        print(f"bench paging.vs_linux.{percent}pct {ours / max(1, theirs):.3f} ratio")
+        print(f"bench paging.vs_linux.time.{percent}pct {run['time'] / other['time']:.3f} ratio")
 
 
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    build = os.path.abspath(sys.argv[1])
-    program = sys.argv[2] if len(sys.argv) > 2 else "s_sqlite"
-    percent = int(sys.argv[3]) if len(sys.argv) > 3 else 50
-    tests = kernel_tests()
-    folder = os.path.join(ROOT, "tests", "kernel", "swap")
-    with open(os.path.join(folder, "list.txt"), encoding="ascii") as lines:
-        command = dict(line.rstrip("\n").split("\t", 1) for line in lines)[program]
-    with open(os.path.join(folder, program + ".out"), encoding="ascii") as out:
-        wanted = out.read()
-    files = [os.path.join(folder, command.split()[-1])]
-    linux = os.path.join(build, "linux")
-    os.makedirs(linux, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(dir=linux) as work:
-            console = quire_run(tests, build, work, files, command, 512, "sample")
-            judge(console, wanted, "the demonstration kernel")
-            before, least = counts(console, "before"), counts(console, "sample")
-            whole = before["MemFree"] - least["MemFree"]
-            lost = 512 * 1024 - before["MemFree"] - 4096  # of which 4 MiB are records of frames
-            memory = round((whole * percent / 100 + lost) / 1024)
-            console = quire_run(tests, build, work, files, command, memory, "run")
-            judge(console, wanted, "the demonstration kernel")
-        before, after = counts(console, "before"), counts(console, "after")
-        spare = before["MemFree"]
-        ours = after["pgpgin"] + after["pswpin"] - before["pgpgin"] - before["pswpin"]
-        print(f"{program}: takes {whole} KiB in all; {spare} KiB are free when it begins")
-        print(f"  quire: {ours} pages read, {after['pswpin'] - before['pswpin']} of them of the "
-              f"page file; {after['pswpout'] - before['pswpout']} written")
-        console = linux_run(build, linux, files, command, spare)
-        judge(console, wanted, "Linux")
-        before, after = counts(console, "before"), counts(console, "after")
-        theirs = (after["pgpgin"] - before["pgpgin"]) // 4  # KiB, what was swapped in among them
-        print(f"  Linux: {theirs} pages read, {after['pswpin'] - before['pswpin']} of them of the "
-              f"swap; {after['pswpout'] - before['pswpout']} written")
+        comparison = Comparison(os.path.abspath(sys.argv[1]), (sys.argv[2:] or ["s_sqlite"])[0])
+        whole, lost = comparison.takes()
+        print(f"  {comparison.program}: takes {whole} KiB in all")
+        for percent in sys.argv[3:] or ("75", "50", "25"):
+            comparison.at(int(percent), whole, lost)
     except (Missing, OSError, subprocess.SubprocessError) as error:
-        print(f"paging.vs_linux: not measured: {str(error)[:300]}")
-        return 0
-    print(f"bench paging.vs_linux.{percent}pct {ours / max(1, theirs):.3f} ratio")
+        print(f"  paging.vs_linux: not measured: {str(error)[:300]}")
     return 0
 
 
