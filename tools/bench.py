@@ -92,6 +92,7 @@ GOALS = {
     "x86.file_cow.insns": (1000, 4497),
     "x86.file_fault.insns": (None, None),
     "x86.file_read_call.insns": (None, None),
+    "x86.file_map_1gib.insns": (None, None),
     "x86.fork_100_maps.insns": (12000, None),
     "kernel.procs50.resident_ratio": (None, None),
     "paging.vs_optimum.75pct": (None, None),

@@ -518,6 +518,24 @@ static uint64_t file_call(void)
     return cost;
 }
 
+/* mmap of a GiB, as views of the file beside each other, and a read of each page. */
+static uint64_t map_gib(void)
+{
+    enum { VIEWS = (MIB << 10) / (FILE_PAGES * PAGE) };
+    char *views[VIEWS];
+    uint64_t start = now(), cost;
+
+    for (int v = 0; v < VIEWS; v++) {
+        views[v] = view(0, FILE_PAGES, READ);
+        for (uint64_t i = 0; i < FILE_PAGES; i++)
+            (void)*(volatile char *)(views[v] + i * PAGE);
+    }
+    cost = now() - start;
+    for (int v = 0; v < VIEWS; v++)
+        memory_free(views[v], FILE_PAGES * PAGE);
+    return cost;
+}
+
 /* mmap of one page, and the read that it is for. */
 static uint64_t map_and_read(void)
 {
@@ -577,6 +595,7 @@ static void bench_files(void)
     file_open();
     report("x86.file_read.", "insns", view_reads(1));
     report("x86.file_fault_around.", "insns", view_reads(16));
+    report("x86.file_map_1gib.", "insns", map_gib());
     report("x86.file_read_call.", "insns", file_call());
     for (int i = 0; i < RUNS; i++)
         samples[i] = map_and_read();

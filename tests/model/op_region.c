@@ -177,33 +177,42 @@ void op_map(struct model_space *m)
 /* What a part of a change reaches at least. */
 enum { PART = (uint64_t)QI_PART_LEAVES * QUIRE_PAGE_SIZE << QUIRE_TABLE_SHIFT };
 
-/* Was the change made for this page?  `with`: what it would have made of the space. */
-typedef bool part_made(const struct model_space *m, vaddr_t page, const struct oracle_map *with);
+/* The end of what a change has made from `page` on; `page`: nothing.  `with`: what it would have
+ * made of the space. */
+typedef vaddr_t part_made(const struct model_space *m, vaddr_t page, const struct oracle_map *with);
 
-static bool page_unmapped(const struct model_space *m, vaddr_t page, const struct oracle_map *with)
+static vaddr_t unmapped_until(const struct model_space *m, vaddr_t page,
+                              const struct oracle_map *with)
 {
     struct quire_region is;
 
     (void)with;
-    return quire_query(m->space, page, &is) != QUIRE_OK || is.start > page;
+    return quire_query(m->space, page, &is) != QUIRE_OK ? M.high
+           : is.start > page                            ? is.start
+                                                        : page;
 }
 
-static bool page_discarded(const struct model_space *m, vaddr_t page, const struct oracle_map *with)
+static vaddr_t discarded_until(const struct model_space *m, vaddr_t page,
+                               const struct oracle_map *with)
 {
-    struct quire_page is;
+    struct quire_pages is;
 
     (void)with;
-    quire_page(m->space, page, &is);
-    return is.kind == QUIRE_PAGE_EMPTY || is.kind == QUIRE_PAGE_GUARD;
+    if (quire_next_pages(m->space, page, M.high, &is) != QUIRE_OK)
+        return M.high;
+    return is.start > page ? is.start : is.kind == QUIRE_PAGE_GUARD ? is.end : page;
 }
 
-static bool page_altered(const struct model_space *m, vaddr_t page, const struct oracle_map *with)
+static vaddr_t altered_until(const struct model_space *m, vaddr_t page,
+                             const struct oracle_map *with)
 {
     const struct oracle_region *wanted = map_find(with, page);
     struct quire_region is;
 
-    return quire_query(m->space, page, &is) == QUIRE_OK && is.start <= page &&
-           is.prot == wanted->prot && is.flags == wanted->flags && is.name == wanted->name;
+    if (quire_query(m->space, page, &is) != QUIRE_OK || is.start > page ||
+        is.prot != wanted->prot || is.flags != wanted->flags || is.name != wanted->name)
+        return page;
+    return is.end < wanted->end ? is.end : wanted->end;
 }
 
 /*
@@ -211,25 +220,23 @@ static bool page_altered(const struct model_space *m, vaddr_t page, const struct
  * memory may have run out after some of them.
  */
 static uint64_t part_done(const struct model_space *m, enum quire_status got, vaddr_t at,
-                          uint64_t length, part_made *made, const struct oracle_map *with)
+                          uint64_t length, part_made *made_until, const struct oracle_map *with)
 {
-    const struct oracle_map *map = &m->oracle->map;
-    uint64_t n = 0;
+    const struct oracle_region *r;
+    vaddr_t done = at, page = at, next;
 
     if (got == QUIRE_OK)
         return length;
     if (got != QUIRE_NO_MEMORY || length <= PART)
         return 0;
-    for (unsigned i = 0; i < map->count && map->region[i].start < at + length; i++)
-        for (vaddr_t page = map->region[i].start; page < map->region[i].end;
-             page += QUIRE_PAGE_SIZE) {
-            if (page < at)
-                continue;
-            if (page >= at + length || !made(m, page, with))
-                return n;
-            n = page + QUIRE_PAGE_SIZE - at;
-        }
-    return n;
+    while ((r = map_above(&m->oracle->map, page)) && r->start < at + length) {
+        page = r->start > page ? r->start : page;
+        next = made_until(m, page, with);
+        if (next == page)
+            break;
+        done = page = next < r->end ? next : r->end;
+    }
+    return (done < at + length ? done : at + length) - at;
 }
 
 void op_unmap(struct model_space *m)
@@ -240,7 +247,7 @@ void op_unmap(struct model_space *m)
     doing("unmap(%u, %#llx, %#llx)", m->owner, (llu)at, (llu)length);
     enum quire_status got = quire_unmap(m->space, at, length);
     (void)judge(got, range_status(at, length), change_frames(m->oracle), true);
-    length = part_done(m, got, at, length, page_unmapped, NULL);
+    length = part_done(m, got, at, length, unmapped_until, NULL);
     if (length == 0)
         return;
     oracle_unmap(m->oracle, at, at + length);
@@ -266,7 +273,7 @@ static bool altered(struct model_space *m, enum quire_status got, vaddr_t at, ui
         wanted = wanted == QUIRE_OK ? promise_status(m, &map) : wanted;
     }
     (void)judge(got, wanted, change_frames(m->oracle), urgent);
-    *length = wanted == QUIRE_OK ? part_done(m, got, at, *length, page_altered, &map) : 0;
+    *length = wanted == QUIRE_OK ? part_done(m, got, at, *length, altered_until, &map) : 0;
     map_alter(&m->oracle->map, at, at + *length, alter);
     return *length > 0;
 }
@@ -427,7 +434,7 @@ void op_discard(struct model_space *m)
     doing("discard(%u, %#llx, %#llx)", m->owner, (llu)at, (llu)length);
     enum quire_status got = quire_discard(m->space, at, length);
     (void)judge(got, range_status(at, length), change_frames(m->oracle), true);
-    length = part_done(m, got, at, length, page_discarded, NULL);
+    length = part_done(m, got, at, length, discarded_until, NULL);
     if (length > 0)
         content_gone(m, at, length);
 }
