@@ -6,7 +6,7 @@
 
 Boots Debian's unmodified kernel and the demonstration kernel in the same emulated machine (QEMU,
 tcg, one CPU), from the same tree of files on a virtio disk, with a second disk to page to and /tmp
-in memory.  PROGRAM (s_sqlite) is one of tests/kernel/swap.
+in memory.  PROGRAM (s_sqlite) is one of tests/kernel/swap/list.txt.
 
     working set   what the program takes in all, files and memory, where nothing has to leave: the
                   least free memory of the demonstration kernel with 512 MiB, sampled
@@ -321,6 +321,8 @@ class Comparison:
         folder = os.path.join(ROOT, "tests", "kernel", "swap")
         with open(os.path.join(folder, "list.txt"), encoding="ascii") as lines:
             self.command = dict(line.rstrip("\n").split("\t", 1) for line in lines)[program]
+        if not os.path.exists(os.path.join(folder, program + ".out")):
+            folder = os.path.join(os.path.dirname(folder), "ladder")
         with open(os.path.join(folder, program + ".out"), encoding="ascii") as out:
             self.wanted = out.read()
         self.files = [os.path.join(folder, self.command.split()[-1])]
