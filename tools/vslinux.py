@@ -157,11 +157,14 @@ def linux_unpack(folder):
         raise Missing("the package linux-image-amd64 is not known")
     unpacked = os.path.join(folder, package.group(1))
     if not os.path.isdir(unpacked):
+        print(f"  fetching the package {package.group(1)}", flush=True)
         call(["apt-get", "download", package.group(1)], cwd=folder)
-        files = [name for name in os.listdir(folder) if name.startswith(package.group(1) + "_")]
-        call(["dpkg-deb", "-x", os.path.join(folder, files[0]), unpacked])
-        for name in files:
-            os.unlink(os.path.join(folder, name))
+        for name in os.listdir(folder):
+            if name.startswith(package.group(1) + "_"):
+                call(["dpkg-deb", "-x", os.path.join(folder, name), unpacked])
+                os.unlink(os.path.join(folder, name))
+    if not os.path.isdir(unpacked):
+        raise Missing(f"the package {package.group(1)} could not be fetched")
     release = os.listdir(os.path.join(unpacked, "lib", "modules"))[0]
     return (os.path.join(unpacked, "boot", "vmlinuz-" + release),
             os.path.join(unpacked, "lib", "modules", release))
@@ -352,6 +355,9 @@ class Comparison:
         console = linux_run(self.tests, self.build, self.linux, self.files, self.command,
                             spare)
         other = judge(console, self.wanted, "Linux")
+        left = re.search(r"@@@ spare KiB (\d+)", console)
+        if left is None or abs(int(left.group(1)) - spare) > 1024:
+            raise Missing(f"Linux had not {spare} KiB to spare")
         theirs = other["pgpgin"] // 4  # KiB, what it had paged out among them
         say("Linux", theirs, other)
         print(f"bench paging.vs_linux.{percent}pct {ours / max(1, theirs):.3f} ratio")
