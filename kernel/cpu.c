@@ -44,6 +44,7 @@ enum {
     GATE_INTERRUPT_USER = 0xee,
     CR4_OSFXSR = 1 << 9,
     CR4_OSXMMEXCPT = 1 << 10,
+    CR4_PCIDE = 1 << 17,
     CR4_SMEP = 1 << 20,
     CR4_SMAP = 1 << 21,
     CR0_EM = 1 << 2,
@@ -166,17 +167,34 @@ uint64_t cpu_hwcap(void)
     return d;
 }
 
+static void cr4_set(uint64_t bits)
+{
+    uint64_t cr4;
+
+    __asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+    __asm__ volatile("mov %0, %%cr4" : : "r"(cr4 | bits) : "memory");
+}
+
+bool cpu_identifiers_on(void)
+{
+    uint32_t a, b, c, d;
+
+    cpuid(1, &a, &b, &c, &d);
+    if (!(c & 1u << 17))
+        return false;
+    cr4_set(CR4_PCIDE);
+    return true;
+}
+
 static void control_init(void)
 {
     uint32_t a, b, c, d;
-    uint64_t cr0, cr4;
+    uint64_t cr0;
 
     cpuid(7, &a, &b, &c, &d);
     if (!(b & 1u << 7) || !(b & 1u << 20))
         panic("this kernel needs a processor with SMEP and SMAP (qemu: -cpu max)");
-    __asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
-    cr4 |= CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_SMEP | CR4_SMAP;
-    __asm__ volatile("mov %0, %%cr4" : : "r"(cr4) : "memory");
+    cr4_set(CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_SMEP | CR4_SMAP);
     __asm__ volatile("mov %%cr0, %0" : "=r"(cr0));
     cr0 = (cr0 & ~(uint64_t)CR0_EM) | 2;
     __asm__ volatile("mov %0, %%cr0" : : "r"(cr0) : "memory");

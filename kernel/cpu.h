@@ -142,6 +142,9 @@ void irq_enable(unsigned irq);
 void cpu_idle(void);
 void cpu_breathe(void); /* the same without waiting */
 uint64_t cpu_hwcap(void);
+/* Turn identifiers of spaces on (CR4.PCIDE); false: this processor has none.  While the low bits of
+ * CR3 are zero. */
+bool cpu_identifiers_on(void);
 
 /* clock.c */
 void clock_init(void);

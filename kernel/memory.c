@@ -158,6 +158,7 @@ static void kernel_map(void)
     machine.kernel_root = boot_root;
     machine.kernel_cr3 = image_physical(boot_root);
     __asm__ volatile("mov %0, %%cr3" : : "r"(machine.kernel_cr3) : "memory");
+    machine.tagged = cpu_identifiers_on();
 }
 
 /* Take `hole` out of the list of memory. */

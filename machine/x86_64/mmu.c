@@ -3,9 +3,8 @@
  * The x86-64 machine: CR3, invlpg, the kernel's half of a root table, and the interrupt by which
  * one CPU makes others forget.
  *
- * There are no process-context identifiers (docs/porting.md says why).  So the TLB of a CPU holds
- * translations of at most one space, the one in CR3, and of the kernel's half, which is the same in
- * all of them and never changes here.  Three rules follow:
+ * Without process-context identifiers the TLB of a CPU holds translations of at most one space, the
+ * one in CR3, and of the kernel's half, which is the same in all of them.  Three rules follow:
  *
  *   - A flush has nothing to do on a CPU that does not run the space: the write to CR3 that will
  *     start it forgets everything anyway.
@@ -17,6 +16,18 @@
  *
  * A write to CR3 does not drop global translations; only the kernel's half is global.  A range of
  * more than FLUSH_BY_PAGE pages is cheaper to forget as a whole.
+ *
+ * With identifiers (mmu->tagged) a CPU keeps what it knows of the spaces that it ran last, each
+ * under an identifier; `owner` says whose it is.  A space that runs again and still owns one finds
+ * it all there.  No other space does: whoever is given an identifier has the processor forget what
+ * is under it, by the same write to CR3, so there are no generations to run out of.  invlpg and
+ * CR3 reach the current identifier alone; therefore:
+ *
+ *   - A flush takes a space's identifier away, without an interrupt, on every CPU that keeps
+ *     translations of it and does not run it.  So does a CPU that is asked and runs it no more.
+ *   - A CPU begins to run a space by saying so, and looks whether it owns an identifier then; a
+ *     flush takes away, and looks who runs the space then.  So whichever was first, the CPU is
+ *     asked, or finds that it owns nothing.
  *
  * Several CPUs.  A flush writes down what it wants, sets its bit in the word `asked` of every CPU
  * that runs the space, interrupts all of these at once, forgets on its own CPU, and waits until
@@ -37,18 +48,9 @@
 
 #include "entry.h"
 #include "mmu.h"
+#include "processor.h"
 
 enum { FLUSH_BY_PAGE = 32 };
-
-static void cr3_write(uint64_t value)
-{
-    __asm__ volatile("mov %0, %%cr3" : : "r"(value) : "memory");
-}
-
-static void page_forget(vaddr_t address)
-{
-    __asm__ volatile("invlpg (%0)" : : "r"(address) : "memory");
-}
 
 void mmu_root_init(void *machine, uint64_t *root)
 {
@@ -58,119 +60,113 @@ void mmu_root_init(void *machine, uint64_t *root)
         root[i] = m->kernel_root[i];
 }
 
+/* ---- identifiers ----------------------------------------------------------------------------- */
+
+/* Identifier i + 1 belongs to owner[i]; 0 is for when no space runs, and kept for nobody. */
+
+/* On the CPU that runs here: the identifier of a space, with CR3_KEEP if it was the space's. */
+static uint64_t identifier_of(struct mmu_cpu *cpu, struct quire_space *space)
+{
+    uint32_t i;
+
+    for (i = 0; i < MMU_IDENTIFIERS; i++)
+        if (__atomic_load_n(&cpu->owner[i], __ATOMIC_ACQUIRE) == space)
+            return CR3_KEEP | (i + 1);
+    i = cpu->identifiers_given++ % MMU_IDENTIFIERS;
+    __atomic_store_n(&cpu->owner[i], space, __ATOMIC_RELEASE);
+    return i + 1;
+}
+
+/* Take the identifier of a space away on a CPU, or, if it is null, those of all. */
+static void identifier_take(struct mmu_cpu *cpu, const struct quire_space *space)
+{
+    for (uint32_t i = 0; i < MMU_IDENTIFIERS; i++) {
+        struct quire_space *owner = __atomic_load_n(&cpu->owner[i], __ATOMIC_ACQUIRE);
+
+        if (owner && (!space || owner == space))
+            __atomic_compare_exchange_n(&cpu->owner[i], &owner, NULL, false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED);
+    }
+}
+
 /* ---- this CPU -------------------------------------------------------------------------------- */
 
-static void forget_page(struct mmu_cpu *cpu, vaddr_t address)
+static uint64_t cr3_of(pfn_t root) { return (uint64_t)root << QUIRE_PAGE_SHIFT; }
+
+/* Interrupts are off. */
+static void run(const struct mmu *m, struct mmu_cpu *cpu, struct quire_space *space, pfn_t root)
 {
-    cpu->flushed_pages++;
-    page_forget(address);
+    uint64_t identifier = space && m->tagged ? identifier_of(cpu, space) : 0;
+
+    processor_between();
+    cpu->cr3 = (space ? cr3_of(root) : m->kernel_cr3) | (identifier & CR3_IDENTIFIER);
+    cr3_write(cpu->cr3 | (identifier & CR3_KEEP));
+    processor_between();
+    __atomic_store_n(&cpu->running, space, __ATOMIC_RELEASE);
+}
+
+static void forget_all(struct mmu_cpu *cpu)
+{
+    cpu->flushed_all++;
+    cr3_write(cpu->cr3);
 }
 
 static void forget_range(struct mmu_cpu *cpu, vaddr_t low, vaddr_t high)
 {
     if ((high - low) >> QUIRE_PAGE_SHIFT > FLUSH_BY_PAGE) {
-        cpu->flushed_all++;
-        cr3_write(cpu->cr3);
+        forget_all(cpu);
         return;
     }
-    for (vaddr_t address = low; address < high; address += QUIRE_PAGE_SIZE)
-        forget_page(cpu, address);
+    for (vaddr_t address = low; address < high; address += QUIRE_PAGE_SIZE) {
+        cpu->flushed_pages++;
+        page_forget(address);
+    }
 }
 
-static void forget_all(struct mmu_cpu *cpu, uint64_t cr3)
+/* On the CPU that runs here: its identifiers but the current one, and what is under that. */
+static void forget(struct mmu_cpu *cpu, const struct mmu_request *request)
 {
-    cpu->flushed_all++;
-    cpu->cr3 = cr3;
-    cr3_write(cr3);
+    if (!request->space) {
+        identifier_take(cpu, NULL);
+        forget_all(cpu);
+    } else if (cpu->running != request->space) {
+        identifier_take(cpu, request->space);
+    } else if (request->low < request->high) {
+        forget_range(cpu, request->low, request->high);
+    } else {
+        cpu->cr3 = request->cr3 | (cpu->cr3 & CR3_IDENTIFIER);
+        forget_all(cpu);
+    }
 }
-
-static uint64_t cr3_of(pfn_t root) { return (uint64_t)root << QUIRE_PAGE_SHIFT; }
 
 #if MMU_CPUS == 1
 
-void mmu_activate(void *machine, struct quire_space *space, pfn_t root)
+static struct mmu_cpu *begin(struct mmu *m, struct quire_space *space)
 {
-    struct mmu *m = machine;
-
-    m->cpus[0].running = space;
-    m->cpus[0].cr3 = space ? cr3_of(root) : m->kernel_cr3;
-    cr3_write(m->cpus[0].cr3);
+    (void)space;
+    return m->cpus;
 }
 
-void mmu_flush_page(void *machine, struct quire_space *space, vaddr_t address)
+static void flush(struct mmu *m, const struct mmu_request *request)
 {
-    struct mmu_cpu *cpu = ((struct mmu *)machine)->cpus;
+    uint64_t flags = interrupts_off();
 
-    if (cpu->running == space)
-        forget_page(cpu, address);
-}
-
-void mmu_flush_range(void *machine, struct quire_space *space, vaddr_t low, vaddr_t high)
-{
-    struct mmu_cpu *cpu = ((struct mmu *)machine)->cpus;
-
-    if (cpu->running == space)
-        forget_range(cpu, low, high);
-}
-
-void mmu_flush_space(void *machine, struct quire_space *space, pfn_t root)
-{
-    struct mmu_cpu *cpu = ((struct mmu *)machine)->cpus;
-
-    if (cpu->running == space)
-        forget_all(cpu, cr3_of(root));
-}
-
-void mmu_flush_all(void *machine)
-{
-    struct mmu_cpu *cpu = ((struct mmu *)machine)->cpus;
-
-    forget_all(cpu, cpu->cr3);
+    forget(m->cpus, request);
+    interrupts_restore(flags);
 }
 
 #else
 
 /* ---- several CPUs ---------------------------------------------------------------------------- */
 
-enum { FLAGS_INTERRUPT = 0x200 };
-
-/* Turn interrupts off; returns the flags for interrupts_restore. */
-static uint64_t interrupts_off(void)
+/* This CPU is about to run the space. */
+static struct mmu_cpu *begin(struct mmu *m, struct quire_space *space)
 {
-    uint64_t flags;
-
-    __asm__ volatile("pushfq; popq %0; cli" : "=r"(flags) : : "memory");
-    return flags;
-}
-
-static void interrupts_restore(uint64_t flags)
-{
-    if (flags & FLAGS_INTERRUPT)
-        __asm__ volatile("sti" : : : "memory");
-}
-
-void mmu_activate(void *machine, struct quire_space *space, pfn_t root)
-{
-    struct mmu *m = machine;
-    uint64_t flags = interrupts_off();
     struct mmu_cpu *cpu = &m->cpus[m->current()];
 
     (void)__atomic_exchange_n(&cpu->next, space, __ATOMIC_SEQ_CST);
-    cpu->cr3 = space ? cr3_of(root) : m->kernel_cr3;
-    cr3_write(cpu->cr3);
-    __atomic_store_n(&cpu->running, space, __ATOMIC_RELEASE);
-    interrupts_restore(flags);
-}
-
-/* On the CPU that runs here.  Nothing, if it does not run the space any more. */
-static void forget(struct mmu_cpu *cpu, const struct mmu_request *request)
-{
-    if (request->space && cpu->running != request->space)
-        return;
-    if (request->low == request->high)
-        forget_all(cpu, request->space ? request->cr3 : cpu->cr3);
-    else
-        forget_range(cpu, request->low, request->high);
+    processor_between();
+    return cpu;
 }
 
 /* Interrupts are off. */
@@ -197,16 +193,32 @@ void mmu_answer(struct mmu *m)
     interrupts_restore(flags);
 }
 
+static bool runs(const struct mmu_cpu *cpu, const struct quire_space *space)
+{
+    return __atomic_load_n(&cpu->next, __ATOMIC_ACQUIRE) == space ||
+           __atomic_load_n(&cpu->running, __ATOMIC_ACQUIRE) == space;
+}
+
+/* Is the CPU to be asked?  If not, it keeps nothing of the space either. */
+static bool holds(const struct mmu *m, struct mmu_cpu *cpu, const struct quire_space *space)
+{
+    if (!space || runs(cpu, space))
+        return true;
+    if (!m->tagged)
+        return false;
+    processor_between();
+    identifier_take(cpu, space);
+    return runs(cpu, space);
+}
+
 /* The CPUs, but this one, that may hold translations of the space. */
-static uint64_t holders(const struct mmu *m, const struct quire_space *space, uint32_t me)
+static uint64_t holders(struct mmu *m, const struct quire_space *space, uint32_t me)
 {
     uint64_t found = 0;
 
-    for (uint32_t i = 0; i < MMU_CPUS; i++) {
-        if (i != me && (!space || __atomic_load_n(&m->cpus[i].next, __ATOMIC_ACQUIRE) == space ||
-                        __atomic_load_n(&m->cpus[i].running, __ATOMIC_ACQUIRE) == space))
+    for (uint32_t i = 0; i < MMU_CPUS; i++)
+        if (i != me && holds(m, &m->cpus[i], space))
             found |= UINT64_C(1) << i;
-    }
     return found;
 }
 
@@ -236,8 +248,21 @@ static void flush(struct mmu *m, const struct mmu_request *request)
     forget(cpu, request);
     while (__atomic_load_n(&cpu->unanswered, __ATOMIC_ACQUIRE)) {
         answer(m, me);
-        __builtin_ia32_pause();
+        processor_pause();
     }
+    interrupts_restore(flags);
+}
+
+#endif
+
+/* ---- what core asks -------------------------------------------------------------------------- */
+
+void mmu_activate(void *machine, struct quire_space *space, pfn_t root)
+{
+    struct mmu *m = machine;
+    uint64_t flags = interrupts_off();
+
+    run(m, begin(m, space), space, root);
     interrupts_restore(flags);
 }
 
@@ -259,5 +284,3 @@ void mmu_flush_space(void *machine, struct quire_space *space, pfn_t root)
 }
 
 void mmu_flush_all(void *machine) { flush(machine, &(struct mmu_request){.space = NULL}); }
-
-#endif

@@ -17,6 +17,12 @@
 #define MMU_CPUS 1
 #endif
 
+/* Of how many spaces a CPU keeps translations, where the processor has identifiers for them: at
+ * most 4,095.  A flush looks at all of them, on every CPU. */
+#ifndef MMU_IDENTIFIERS
+#define MMU_IDENTIFIERS 6
+#endif
+
 /* What one CPU asks of others, and of itself: [low, high), or all. */
 struct mmu_request {
     struct quire_space *space; /* null: of every one */
@@ -28,8 +34,11 @@ struct mmu_request {
 struct mmu_cpu {
     struct quire_space *running; /* o, read as a: the space in CR3; null: none */
     uint64_t cr3;                /* o: what CR3 is */
-    uint64_t flushed_pages;      /* o: how often the processor was told to forget one page, */
-    uint64_t flushed_all;        /* o: and everything */
+    /* o, others take it away: whose the translations under each identifier are; null: nobody's */
+    struct quire_space *owner[MMU_IDENTIFIERS];
+    uint32_t identifiers_given; /* o: how many, ever */
+    uint64_t flushed_pages;     /* o: how often the processor was told to forget one page, */
+    uint64_t flushed_all;       /* o: and everything */
 #if MMU_CPUS > 1
     struct quire_space *next;   /* o, read as a: the space that it begins to run, or runs */
     uint64_t asked;             /* a: a bit for each CPU that wants its request answered */
@@ -46,6 +55,14 @@ struct mmu {
      * after quire_create (the tables below it may). */
     const uint64_t *kernel_root;
     uint64_t kernel_cr3; /* its physical address: what runs when no space does */
+
+    /*
+     * Every CPU has set CR4.PCIDE (CPUID.01H:ECX[17] says whether it can): translations of a space
+     * outlive a change to another one, in both directions.  What the kernel changes in its own half
+     * after quire_create must then be global, for invlpg drops what is not under the current
+     * identifier alone.
+     */
+    bool tagged;
 
 #if MMU_CPUS > 1
     /* The number of the CPU that calls, below MMU_CPUS.  Called with interrupts off. */

@@ -319,6 +319,20 @@ static void gate_set(unsigned vector, void (*entry)(void))
     idt[vector][1] = to >> 32;
 }
 
+/* Turn identifiers of spaces on; false: this processor has none. */
+static bool identifiers_on(void)
+{
+    uint32_t a = 1, b, c = 0, d;
+    uint64_t cr4;
+
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    if (!(c & 1u << 17))
+        return false;
+    __asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+    __asm__ volatile("mov %0, %%cr4" : : "r"(cr4 | 1u << 17) : "memory");
+    return true;
+}
+
 /* What each CPU has of its own: tables, %gs, its local interrupt controller. */
 static void cpu_begin(uint32_t index)
 {
@@ -333,6 +347,7 @@ static void cpu_begin(uint32_t index)
     bare_cpus[index].index = index;
     msr_write((uint32_t)MSR_GS_BASE, (uint64_t)(uintptr_t)&bare_cpus[index]);
     *apic(APIC_SPURIOUS) = 0x100 | VECTOR_SPURIOUS;
+    machine.tagged = identifiers_on(); /* all of them have it, or none */
     __asm__ volatile("sti" : : : "memory");
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of the bare image share (bare.c).
+ * What the files of the bare image share (bare.c), and those of the processor in software
+ * (processor.c).
  */
 #ifndef TESTS_BARE_H
 #define TESTS_BARE_H
@@ -8,7 +9,7 @@
 #include "mmu.h"
 #include "trace.h"
 
-/* One CPU; %gs is its address. */
+/* One CPU; in the image %gs is its address. */
 struct bare_cpu {
     struct bare_cpu *self;
     uint32_t index;
@@ -19,6 +20,9 @@ struct bare_cpu {
 
 extern struct quire *q;
 
+#ifdef MMU_SIMULATED
+struct bare_cpu *me(void);
+#else
 static inline struct bare_cpu *me(void)
 {
     struct bare_cpu *cpu;
@@ -26,6 +30,7 @@ static inline struct bare_cpu *me(void)
     __asm__ volatile("mov %%gs:0, %0" : "=r"(cpu));
     return cpu;
 }
+#endif
 
 /* On this CPU: run a space, unless it does, or none; an access of the space that it runs. */
 void cpu_run(struct quire_space *space);
