@@ -36,8 +36,6 @@ struct clone {
     uint32_t need;      /* frames that the run wants */
 };
 
-static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
 /* Pages from an address on in one leaf and one region. */
 static uint64_t pages_left(vaddr_t address, const struct qi_region *region)
 {

@@ -37,9 +37,6 @@ struct diff {
     uint64_t *bits;
 };
 
-static vaddr_t larger(vaddr_t a, vaddr_t b) { return a > b ? a : b; }
-static vaddr_t smaller(vaddr_t a, vaddr_t b) { return a < b ? a : b; }
-
 /* The pages of [low, high) differ; empty if low is not below high. */
 static void differ(const struct diff *d, vaddr_t low, vaddr_t high)
 {

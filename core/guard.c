@@ -89,7 +89,7 @@ static void guard_apply(const struct qi_change *change)
     qi_range_apply(range);
     for (vaddr_t at = range->low; at < range->high;) {
         vaddr_t end = (at | (entry_span(2) - 1)) + 1;
-        end = end < range->high ? end : range->high;
+        end = smaller(end, range->high);
         leaf_fill(range, at, end);
         at = end;
     }
@@ -99,7 +99,7 @@ static void guard_apply(const struct qi_change *change)
 static vaddr_t part_end(const struct qi_extent *extent)
 {
     vaddr_t end = (extent->low & ~(entry_span(2) - 1)) + QI_PART_LEAVES * entry_span(2);
-    return end < extent->high ? end : extent->high;
+    return smaller(end, extent->high);
 }
 
 /* Before the first part of several: is there memory for all? */

@@ -166,6 +166,9 @@ static inline unsigned entry_shift(unsigned level)
     return QUIRE_PAGE_SHIFT + (level - 1) * QUIRE_TABLE_SHIFT;
 }
 static inline uint64_t entry_span(unsigned level) { return UINT64_C(1) << entry_shift(level); }
+
+static inline uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static inline uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 static inline unsigned entry_index(vaddr_t address, unsigned level)
 {
     return (unsigned)(address >> entry_shift(level)) & (QUIRE_TABLE_ENTRIES - 1);

@@ -228,7 +228,7 @@ static bool range_unlocked(struct quire_space *space, vaddr_t *low, vaddr_t high
     bool found = region && region->start < high && *low < high;
     if (found) {
         *low = region->start > *low ? region->start : *low;
-        *end = region->end < high ? region->end : high;
+        *end = smaller(region->end, high);
     }
     qi_leave(cpu);
     return found;

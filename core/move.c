@@ -60,8 +60,6 @@ static vaddr_t table_end(vaddr_t address, unsigned level)
     return (address | (entry_span(level + 1) - 1)) + 1;
 }
 
-static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
 /* The run that begins at `at`, whether it holds anything or not. */
 static struct run run_at(const struct moving *m, uint64_t at)
 {

@@ -144,7 +144,7 @@ bool qi_region_highest_gap(const struct qi_region *root, vaddr_t low, vaddr_t hi
             *out = high - length;
             return true;
         }
-        vaddr_t top = first < high ? first : high;
+        vaddr_t top = smaller(first, high);
         if (top > low && top - low >= length) {
             *out = top - length;
             return true;
@@ -160,8 +160,6 @@ bool qi_region_highest_gap(const struct qi_region *root, vaddr_t low, vaddr_t hi
 /* ---- building ------------------------------------------------------------------------------ */
 
 static unsigned height_of(const struct qi_region *n) { return n ? n->height : 0; }
-
-static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 /* Two regions that differ in nothing but their place. */
 static bool agree(struct qi_span a, struct qi_span b)

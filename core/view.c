@@ -39,9 +39,6 @@ struct window {
     pfn_t last;     /* and the last of them */
 };
 
-static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
-static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
 static struct window window_of(const struct qi_fault *fault, bool around)
 {
     const struct quire *q = fault->cpu->q;

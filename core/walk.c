@@ -138,7 +138,7 @@ static bool run_pages(struct walk *w, vaddr_t start, vaddr_t end, enum quire_pag
     }
     if (run->kind != kind)
         return false;
-    run->end = end < w->high ? end : w->high;
+    run->end = smaller(end, w->high);
     return true;
 }
 

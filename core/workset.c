@@ -247,7 +247,7 @@ static bool visit_below(struct qi_visit *v, pfn_t table, uint64_t base)
         return true;
     if (r->level == 1) {
         if (v->leaves == 0) {
-            v->low = base > v->low ? base : v->low;
+            v->low = larger(base, v->low);
             return false;
         }
         v->leaves--;
