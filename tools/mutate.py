@@ -20,6 +20,7 @@ docs/mutants.md explains survivors; an entry that says "equivalent" takes its mu
 count, and out of the sample.  Fails if a survivor is not explained, or if fewer than 95 % are
 killed.
 
+    --files FILE,...    the mutants of these files
     --only FILE:LINE    the mutants of one line (--list: print them and stop)
     --changed REV       before all others those of functions that changed since REV
     --headers           mutate the headers of core/ too
@@ -555,6 +556,7 @@ def main():
     parser.add_argument("--seed", default="1")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--changed", metavar="REV")
+    parser.add_argument("--files", metavar="FILE,...")
     parser.add_argument("--only", metavar="FILE:LINE")
     parser.add_argument("--headers", action="store_true")
     parser.add_argument("--list", action="store_true")
@@ -563,6 +565,8 @@ def main():
     ends = (".c", ".h") if options.headers else ".c"
     files = sorted(f"core/{name}" for name in os.listdir(os.path.join(ROOT, "core"))
                    if name.endswith(ends))
+    if options.files:
+        files = options.files.split(",")
     mutants = [mutant for file in files for mutant in Maker(file).mutants]
     chosen = sample(mutants, options)
     if options.only:
