@@ -19,7 +19,7 @@ JOBS := $(shell nproc 2>/dev/null || echo 2)
 .NOTPARALLEL:
 .PHONY: all run test proof soak bench traces check-style format clean configure
 
-all: setup-build configure
+all: setup-run configure
 	@cmake --build $(BUILD) -j $(JOBS)
 
 setup-%:
