@@ -26,10 +26,10 @@
  * within them, and the oracle knows nothing of that (paging.c).  A share of these has so few frames
  * that what is in use exceeds memory many times, and most calls make room for themselves.
  *
- * After each operation in the micro geometry, and every 64 in the real one: quire_check,
- * soft_check, promises and pins, the regions of the space, and the pages that the operation
- * touched, in all spaces.  Every 16 operations (real: 64) all bytes of all spaces.  At the end all
- * spaces and pins go, and every frame must be free again.
+ * After each operation in the micro geometry (under sanitizers: every 8), and every 64 in the real
+ * one: quire_check, soft_check, promises and pins, the regions of the space, and the pages that the
+ * operation touched, in all spaces.  Every 16 operations (real: 64) all bytes of all spaces.  At
+ * the end all spaces and pins go, and every frame must be free again.
  */
 #define _GNU_SOURCE
 #include "state.h"

@@ -30,6 +30,13 @@
 /* Pages of a space, where all of them can be looked at. */
 #define PAGES_ALL (MICRO ? UINT64_C(1) << (QUIRE_ADDRESS_BITS - QUIRE_PAGE_SHIFT) : 0)
 
+/* Under the sanitizers an audit takes longer than most operations, and is not what they are for. */
+#ifdef __SANITIZE_ADDRESS__
+enum { MICRO_AUDIT_EVERY = 8 };
+#else
+enum { MICRO_AUDIT_EVERY = 1 };
+#endif
+
 typedef unsigned long long llu;
 
 enum {
@@ -42,7 +49,7 @@ enum {
     HEARERS = 2,
     BULK_MAX = 5 * QUIRE_PAGE_SIZE,
     LOCK_MAX = 4 * QUIRE_PAGE_SIZE,
-    AUDIT_EVERY = MICRO ? 1 : 64,
+    AUDIT_EVERY = MICRO ? MICRO_AUDIT_EVERY : 64,
     SWEEP_EVERY = MICRO ? 16 : 64,
     REGIONS_KEPT = ORACLE_REGIONS_MAX - 48,
     PAGES_KEPT = ORACLE_PAGES_MAX - 32,

@@ -840,8 +840,8 @@ static void levels_run(double deadline)
         for (; next < level_end; next++) {
             if (depth > S.options->min_depth && (next & 15) == 0 && now() > deadline)
                 return;
-            if ((next & 4095) == 0)
-                alarm(60);
+            if ((next & 255) == 0)
+                alarm(20);
             node_expand(next);
         }
         S.result->depth = depth;
