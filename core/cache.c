@@ -215,26 +215,21 @@ enum quire_status quire_section_write(struct quire_section *section, uint64_t of
 
 /* ---- forgetting ---------------------------------------------------------------------------- */
 
-/* What a pass over pages does with each that nobody uses. */
-enum pass {
-    PASS_CUT,     /* it goes, whatever it holds */
-    PASS_DISCARD, /* the same; one that is used, and no pager can bring back, is cleared */
-    PASS_PURGE,   /* it goes if the pager has it, and nobody has pinned it */
-};
-
-static bool goes(const struct quire *q, const struct qi_slot *slot, entry_t e, enum pass pass)
+/* A page that nobody uses goes, whatever it holds; purged: if the pager has it, and nobody has
+ * pinned it. */
+static bool goes(const struct quire *q, const struct qi_slot *slot, entry_t e, bool purge)
 {
     if (entry_kind(e, 1) == QI_PAGED) /* so nobody uses it */
-        return pass != PASS_PURGE;
+        return !purge;
     if (!entry_present(e) || (e & ENTRY_WRITING) || qi_slot_uses(q, slot) > 0)
         return false;
-    return pass != PASS_PURGE ||
+    return !purge ||
            (!entry_dirty(e) && qi_load(&frame_record(&q->frames, entry_pfn(e))->share) == 0);
 }
 
 /* Pages of [first, end) in one leaf; *left: some stayed.  Returns how many went. */
 static uint64_t leaf_pass(struct qi_cpu *cpu, struct quire_section *section, uint64_t first,
-                          uint64_t end, enum pass pass, bool *left)
+                          uint64_t end, bool purge, bool *left)
 {
     struct quire *q = cpu->q;
     struct qi_slot slot, each;
@@ -244,23 +239,19 @@ static uint64_t leaf_pass(struct qi_cpu *cpu, struct quire_section *section, uin
     each = slot;
     do {
         entry_t e = entry_load(each.slot);
-        if (goes(q, &each, e, pass)) {
+        if (goes(q, &each, e, purge)) {
             qi_slot_clear(cpu, &each);
             went++;
-        } else if (e != 0) {
-            *left = true;
-            if (pass == PASS_DISCARD && !qi_section_paged(section)) {
-                memset(frame_memory(&q->frames, entry_pfn(e)), 0, QUIRE_PAGE_SIZE);
-                entry_store(each.slot, e | ENTRY_FOLDED);
-            }
+        } else {
+            *left |= e != 0;
         }
     } while (++first < end && qi_slot_next(&each));
     qi_slot_unlock(cpu, &slot);
     return went;
 }
 
-static uint64_t pages_pass(struct quire_section *section, uint64_t first, uint64_t end,
-                           enum pass pass, bool *left)
+static uint64_t pages_pass(struct quire_section *section, uint64_t first, uint64_t end, bool purge,
+                           bool *left)
 {
     struct quire *q = section->q;
     uint64_t went = 0;
@@ -269,7 +260,7 @@ static uint64_t pages_pass(struct quire_section *section, uint64_t first, uint64
         struct qi_cpu *cpu = qi_enter(q);
         page = qi_section_next(section, page, end);
         if (page < end)
-            went += leaf_pass(cpu, section, page, end, pass, left);
+            went += leaf_pass(cpu, section, page, end, purge, left);
         qi_leave(cpu);
         page = page < end ? (page | (QUIRE_TABLE_ENTRIES - 1)) + 1 : end;
         host_yield(q->host);
@@ -339,7 +330,7 @@ uint64_t quire_section_purge(struct quire_section *section, uint64_t offset, uin
     qi_section_hold(section);
     if (mapped && section->pager->stable)
         (void)views_go(section, first, end);
-    uint64_t went = pages_pass(section, first, end, PASS_PURGE, &left);
+    uint64_t went = pages_pass(section, first, end, true, &left);
     qi_section_let_go(section);
     return went;
 }
@@ -369,12 +360,13 @@ enum quire_status quire_section_discard(struct quire_section *section, uint64_t 
         shut_set(section, first, end);
         calls_end(section->q);
     }
-    /* What a device holds is not waited for. */
-    for (unsigned tries = 4; status == QUIRE_OK && left && tries > 0; tries--) {
+    /* What a device has pinned is its own from now on.  Again for transfers that began meanwhile,
+     * and for tables that another call is dropping: nothing new is used. */
+    while (status == QUIRE_OK && left) {
         qi_section_settle(section, first, end);
         status = views_go(section, first, end);
         if (status == QUIRE_OK)
-            pages_pass(section, first, end, PASS_DISCARD, &left);
+            pages_pass(section, first, end, false, &left);
         if (left)
             calls_end(section->q);
     }
@@ -517,7 +509,7 @@ static enum quire_status shrink(struct quire_section *section, uint64_t size)
             limit_set(section, section->size);
             return status;
         }
-        pages_pass(section, first, end, PASS_CUT, &left);
+        pages_pass(section, first, end, false, &left);
     } while (left && !QI_CANARY(QI_CANARY_CUT_KEEPS_VIEWS));
     /* The size first: then a page that is being read is cleared when it is there (read_done). */
     qi_store(&section->size, size);

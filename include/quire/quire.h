@@ -484,8 +484,9 @@ QUIRE_WARN_UNUSED enum quire_status quire_section_resize(struct quire_section *s
 
 /*
  * Forget the pages that lie wholly in the range: shared memory reads as zeros there again, and what
- * a pager has is read again, but for pages that are pinned.  Accesses through views wait until the
- * call has ended.  Errors: QUIRE_SEALED (write), QUIRE_NO_MEMORY.  May wait.
+ * a pager has is read again.  A page that is pinned is from then on only the pin's.  Accesses
+ * through views wait until the call has ended, which waits for transfers of these pages.  Errors:
+ * QUIRE_SEALED (write), QUIRE_NO_MEMORY.  May wait.
  */
 QUIRE_WARN_UNUSED enum quire_status quire_section_discard(struct quire_section *section,
                                                           uint64_t offset, uint64_t length);

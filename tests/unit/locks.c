@@ -9,7 +9,10 @@
  */
 #include "two.h"
 
+#include "paged.h"
+#include "pager.h"
 #include "pin.h"
+#include "section.h"
 #include "table.h"
 
 static struct {
@@ -64,6 +67,41 @@ static void root_guarded(const struct quire_space *space)
     guarded(&space->root_lock, &space->root_busy, sizeof space->root_busy);
 }
 
+/* What a leaf of a section shows, and to how many. */
+static void leaf_guarded(const struct qi_frame *leaf)
+{
+    const struct qi_frames *f = &s.u.w.q->frames;
+
+    guarded(&leaf->lock, frame_memory(f, frame_number(f, leaf)), QUIRE_PAGE_SIZE);
+    side_guarded(leaf);
+}
+
+static void section_guarded(const struct quire_section *section)
+{
+    const struct quire_section *was = before(section);
+
+    if (section->state != QI_SECTION_LIVE || was->state != QI_SECTION_LIVE)
+        return;
+    guarded(&s.u.w.q->nodes.lock, &section->views, sizeof section->views);
+    guarded(&s.u.w.q->nodes.lock, &section->writers, sizeof section->writers);
+    guarded(&s.u.w.q->nodes.lock, &section->seals, sizeof section->seals);
+    guarded(&section->lock, &section->window, sizeof section->window);
+    guarded(&section->lock, &section->root, sizeof section->root);
+}
+
+static void paging_guarded(const struct qi_paging *p)
+{
+    if (p->max == 0)
+        return;
+    guarded(&p->lock, p->files, sizeof p->files);
+    guarded(&p->lock, &p->free_transfer, sizeof p->free_transfer);
+    guarded(&p->lock, p->standby, sizeof p->standby);
+    guarded(&p->lock, &p->modified, sizeof p->modified);
+    guarded(&p->lock, &p->total, sizeof p->total);
+    guarded(&p->lock, &p->used, sizeof p->used);
+    guarded(&p->lock, p->slots, p->max * sizeof p->slots[0]);
+}
+
 static void compare_all(const void *address, bool write)
 {
     struct quire *q = s.u.w.q;
@@ -89,7 +127,12 @@ static void compare_all(const void *address, bool write)
             guarded(&q->nodes.lock, frame_memory(f, f->first + i), QUIRE_PAGE_SIZE);
         if (is_tree(r))
             side_guarded(r);
+        if (r->state == QI_FRAME_SECTION && r->level == 1)
+            leaf_guarded(r);
     }
+    for (uint32_t i = 0; i < q->max_sections; i++)
+        section_guarded(&q->sections[i]);
+    paging_guarded(&q->paging);
     for (uint32_t i = 0; i < q->max_spaces; i++)
         root_guarded(&q->spaces[i]);
     test_world_snapshot(&s.u.w, s.before);
@@ -185,6 +228,8 @@ static void use_sections(void)
 {
     static const struct quire_pager pager = {.start = start, .stable = true};
     struct quire_space *a = make();
+    struct quire_run run;
+    struct quire_pin pin;
 
     for (unsigned i = 0; i < 2; i++) {
         struct quire_section *section;
@@ -195,12 +240,55 @@ static void use_sections(void)
         store(a, 0);
         CHECK_OK(quire_section_write(section, LEAF, "\1", 1, 0, NULL));
         CHECK_OK(quire_section_sync(section, 0, UINT64_MAX, 0, NULL));
+        CHECK_OK(quire_pin(a, 0, PAGE(1), W, &run, 1, &pin));
+        CHECK_OK(quire_unpin(s.u.w.q, &pin));
         (void)quire_section_purge(section, 0, UINT64_MAX, true);
         quire_section_fetch(section, 0, PAGE(2));
+        CHECK_OK(quire_section_seal(section, QUIRE_SEAL_GROW));
         quire_section_close(section);
         CHECK_OK(quire_unmap(a, 0, LEAF));
     }
     quire_space_destroy(a);
+}
+
+/* A leaf that lends to a fork lends to a clone too. */
+static void clone_pages(void)
+{
+    struct quire_space *a = make(), *b;
+
+    map_at(a, 0, 2 * LEAF, 0);
+    store(a, 0);
+    store(a, 1);
+    CHECK_OK(quire_space_fork(a, &b));
+    store(b, 0);
+    CHECK_OK(quire_clone(a, 0, a, LEAF, PAGE(2), NULL));
+    quire_space_destroy(b);
+    CHECK_OK(quire_clone(a, 0, a, LEAF, PAGE(1), NULL));
+    quire_space_destroy(a);
+}
+
+enum { SLOTS = 4 };
+
+/* Pages that leave, are written, and come back. */
+static void page_out(void)
+{
+    static uint8_t device[SLOTS << QUIRE_PAGE_SHIFT];
+    static struct test_file file;
+    struct quire_space *a = make();
+    struct quire_pagefile *pagefile;
+
+    test_file_init(&file, &s.u.w, device, sizeof device);
+    pagefile = test_file_page_to(&file, 0);
+    map_at(a, 0, PAGE(2), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        store(a, 0);
+        store(a, 1);
+        CHECK_OK(quire_advise_pages(a, 0, PAGE(2), QUIRE_PAGES_OUT));
+        while (quire_balance(s.u.w.q))
+            ;
+    }
+    quire_space_destroy(a);
+    CHECK_OK(quire_pagefile_remove(pagefile));
 }
 
 /*
@@ -217,6 +305,7 @@ static void changes_under_locks(void)
                                             .max_sections = 1,
                                             .colours = 2,
                                             .held = 64,
+                                            .max_slots = SLOTS,
                                             .max_spaces = 8});
     CHECK_OK(quire_add_frames(s.u.w.q, s.u.w.options.first_frame, FIRST));
     s.u.free_at_start = quire_free_frames(s.u.w.q) + MORE;
@@ -226,6 +315,8 @@ static void changes_under_locks(void)
     share_and_part();
     use_the_rest();
     use_sections();
+    clone_pages();
+    page_out();
     compare_all(NULL, false);
     test_touch = NULL;
     free(s.before);

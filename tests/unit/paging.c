@@ -130,6 +130,61 @@ static void shared_memory(void)
     finish_pages(&f);
 }
 
+/* Goal: shared memory that is discarded while a device holds its page, which is in its slot too,
+ * reads as zeros, and the device keeps what it has. */
+static void discarded_while_pinned(void)
+{
+    struct fixture f;
+    struct quire_space *a;
+    struct quire_section *section;
+    struct quire_run run;
+    struct quire_pin pin;
+    vaddr_t at = 0;
+
+    begin_pages(&f, (struct test_options){.max_pins = 1});
+    a = space_new(&f.u);
+    CHECK_OK(quire_section_create(f.u.w.q, PAGE(1), NULL, NULL, &section));
+    CHECK_OK(quire_map_view(a, &at, PAGE(1), RW, QUIRE_MAP_FIXED | QUIRE_MAP_SHARED, section, 0));
+    put(&f.u, a, 0, 7);
+    all_out(&f);
+    CHECK_OK(quire_pin(a, 0, PAGE(1), R, &run, 1, &pin));
+    CHECK(get(&f.u, a, 0) == 7);
+    CHECK_OK(quire_section_discard(section, 0, PAGE(1)));
+    CHECK(get(&f.u, a, 0) == 0);
+    CHECK(*(const uint8_t *)frame_memory(&f.u.w.q->frames, run.first) == 7);
+    CHECK_OK(quire_unpin(f.u.w.q, &pin));
+    all_out(&f);
+    CHECK(!quire_section_resident(section, 0));
+    CHECK(get(&f.u, a, 0) == 0);
+    quire_section_close(section);
+    end(&f.u, a);
+    finish_pages(&f);
+}
+
+/* Goal: shared memory that can not grow, because its last page can not be read, has promised no
+ * more than before. */
+static void promise_given_back(void)
+{
+    struct fixture f;
+    struct quire_section *section;
+    uint8_t byte = 7;
+    uint64_t committed;
+
+    begin_pages(&f, (struct test_options){0});
+    CHECK_OK(quire_section_create(f.u.w.q, PAGE(1) + 3, NULL, NULL, &section));
+    CHECK_OK(quire_section_write(section, PAGE(1), &byte, 1, 0, NULL));
+    all_out(&f);
+    committed = stats_of(&f.u).committed;
+    f.file.fail_reads = true;
+    CHECK_STATUS(quire_section_resize(section, PAGE(4)), QUIRE_IO_ERROR);
+    CHECK(stats_of(&f.u).committed == committed);
+    f.file.fail_reads = false;
+    CHECK_OK(quire_section_resize(section, PAGE(4)));
+    CHECK(stats_of(&f.u).committed == committed + 2);
+    quire_section_close(section);
+    finish_pages(&f);
+}
+
 /* Goal: pages of files leave views and memory, changed ones by way of the file; but what a view has
  * of a store that may change underneath stays as it was. */
 static void files(void)
@@ -664,6 +719,8 @@ int main(int argc, char **argv)
         {"shared_by_fork", shared_by_fork},
         {"more_than_memory", more_than_memory},
         {"shared_memory", shared_memory},
+        {"discarded_while_pinned", discarded_while_pinned},
+        {"promise_given_back", promise_given_back},
         {"files", files},
         {"read_around_ends", read_around_ends},
         {"device_fails", device_fails},

@@ -101,6 +101,12 @@ static void no_table_stays(void)
     edge_finish();
 }
 
+static void end_first(struct test_world *world, struct quire_section *section)
+{
+    (void)world, (void)section;
+    test_file_end(&f.file, 0);
+}
+
 /* While the section is cut off: who may not wait does not, on either side of the new end. */
 static void while_cut(struct test_world *world, struct quire_section *section)
 {
@@ -135,6 +141,41 @@ static void cut_within_a_page(void)
     CHECK_OK(quire_section_read(f.section, PAGE(1), &byte, 1, 0, NULL));
     CHECK(byte == 1);
     sync_all();
+    edge_finish();
+}
+
+/* Goal: a page that is being written is discarded too: what was written to it does not stay. */
+static void discarded_while_written(void)
+{
+    const uint8_t byte = 5;
+
+    edge_begin();
+    f.u.w.wait_io = end_first;
+    CHECK_OK(quire_section_write(f.section, PAGE(1), &byte, 1, 0, NULL));
+    f.file.late = true;
+    CHECK_OK(quire_section_sync(f.section, PAGE(1), PAGE(1), QUIRE_SYNC_START, NULL));
+    CHECK(f.file.waiting_count == 1);
+    CHECK_OK(quire_section_discard(f.section, PAGE(1), PAGE(1)));
+    CHECK(f.file.waiting_count == 0 && !quire_section_resident(f.section, PAGE(1)));
+    f.file.late = false;
+    edge_finish();
+}
+
+/* Goal: what lay behind the end and has been cleared is written back as zeros. */
+static void cleared_tail_is_written(void)
+{
+    uint8_t byte = 0;
+
+    edge_begin();
+    CHECK_OK(quire_section_read(f.section, PAGE(1), &byte, 1, 0, NULL));
+    CHECK_OK(quire_section_resize(f.section, PAGE(1) + 3));
+    CHECK_OK(quire_section_resize(f.section, PAGE(2)));
+    sync_all();
+    CHECK(quire_section_purge(f.section, PAGE(1), PAGE(1), false) == 1);
+    CHECK_OK(quire_section_read(f.section, PAGE(1) + 2, &byte, 1, 0, NULL));
+    CHECK(byte == 100);
+    CHECK_OK(quire_section_read(f.section, PAGE(1) + 3, &byte, 1, 0, NULL));
+    CHECK(byte == 0);
     edge_finish();
 }
 
@@ -398,7 +439,8 @@ static void nobody_to_tell(void)
 }
 
 CHECK_MAIN("unit.section_edges", TEST(pinned_stays_changed), TEST(longest_view),
-           TEST(no_table_stays), TEST(cut_within_a_page), TEST(forced_without_wait),
-           TEST(devices_are_writers), TEST(grows_after_a_failure), TEST(changed_while_written),
-           TEST(nobody_to_tell), TEST(grows_after_a_write), TEST(pager_is_told), TEST(coloured),
+           TEST(no_table_stays), TEST(cut_within_a_page), TEST(discarded_while_written),
+           TEST(cleared_tail_is_written), TEST(forced_without_wait), TEST(devices_are_writers),
+           TEST(grows_after_a_failure), TEST(changed_while_written), TEST(nobody_to_tell),
+           TEST(grows_after_a_write), TEST(pager_is_told), TEST(coloured),
            TEST(tails_of_all_lengths), TEST(nothing_taken_in_vain), TEST(far_pages_with_k_frames))

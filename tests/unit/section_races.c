@@ -231,6 +231,22 @@ static void seal(void) { CHECK_OK(quire_section_seal(f.section, QUIRE_SEAL_WRITE
 
 static void sync_all(void) { CHECK_OK(quire_section_sync(f.section, 0, UINT64_MAX, 0, NULL)); }
 
+static void write_first(void)
+{
+    const uint8_t byte = 5;
+    enum quire_status status = quire_section_write(f.section, 0, &byte, 1, 0, NULL);
+
+    CHECK(status == QUIRE_OK || status == QUIRE_SEALED);
+}
+
+static uint8_t at_seal;
+
+static void seal_and_look(void)
+{
+    seal();
+    at_seal = file_byte(0);
+}
+
 static void read_3(void)
 {
     CHECK_OK(quire_section_read(f.section, PAGE(3), &got, 1, 0, &got_count));
@@ -263,6 +279,14 @@ static void is_cut_or_read(void)
 }
 
 static void is_written(void) { CHECK(disk[0] == 5 && disk[PAGE(3)] == 5); }
+
+static void sync_and_look(void)
+{
+    sync_all();
+    is_written();
+}
+
+static void is_as_sealed(void) { CHECK(file_byte(0) == at_seal); }
 
 static void is_written_or_gone(void)
 {
@@ -322,9 +346,10 @@ static void at_every_moment(void)
         {NULL, cut_all, cut_all, is_cut},
         {NULL, cut_two, read_3, is_cut_or_read},
         {NULL, read_3, cut_two, is_cut_or_read},
-        {change_pages, sync_all, begin_write, is_written},
+        {change_pages, sync_and_look, begin_write, is_written},
         {change_pages, sync_all, discard_all, is_written_or_gone},
         {NULL, seal, purge_all, is_sealed},
+        {NULL, write_first, seal_and_look, is_as_sealed},
         {view_begin, touch_3, touch_3, is_mapped},
         {view_begin, touch_3, purge_views, is_in_view},
         {view_begin, touch_3, cut_two, is_out_of_view},
