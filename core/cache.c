@@ -72,9 +72,10 @@ static bool piece_read(struct quire_section *section, struct piece p, void *to)
     bool there = entry_present(e) && !cut;
     if (there && !(e & ENTRY_ACCESSED))
         page_used(cpu, section, p.at >> QUIRE_PAGE_SHIFT);
-    if (there)
+    if (there) {
+        QI_TOUCH_ALL(frame_memory(&q->frames, entry_pfn(e)), false);
         memcpy(to, page_bytes(q, e, p.at), p.n);
-    else if (e == 0 && !cut && !qi_section_paged(section)) {
+    } else if (e == 0 && !cut && !qi_section_paged(section)) {
         memset(to, 0, p.n); /* shared memory that nobody has touched */
         there = true;
     }
@@ -93,6 +94,7 @@ static void slot_write(struct quire *q, const struct qi_slot *slot, struct piece
                        const void *from)
 {
     entry_t e = entry_load(slot->slot);
+    QI_TOUCH_ALL(frame_memory(&q->frames, entry_pfn(e)), true);
     memcpy(page_bytes(q, e, p.at), from, p.n);
     entry_store(slot->slot, e | ENTRY_FOLDED | ENTRY_ACCESSED);
 }
@@ -391,6 +393,7 @@ static bool tail_clear(struct quire_section *section, uint64_t size)
     if (qi_slot_lock(cpu, section, size >> QUIRE_PAGE_SHIFT, &slot)) {
         e = entry_load(slot.slot);
         if (entry_present(e)) {
+            QI_TOUCH_ALL(frame_memory(&q->frames, entry_pfn(e)), true);
             memset(page_bytes(q, e, size), 0, QUIRE_PAGE_SIZE - kept);
             entry_store(slot.slot, e | ENTRY_FOLDED);
         }

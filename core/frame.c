@@ -58,7 +58,7 @@ static inline void record_set_state(struct qi_cpu *cpu, struct qi_frame *r,
 {
     frame_count_state(cpu, (enum qi_frame_state)r->state, UINT32_MAX);
     frame_count_state(cpu, state, 1);
-    __atomic_store_n(&r->state, (uint8_t)state, __ATOMIC_RELAXED);
+    qi_store(&r->state, (uint8_t)state);
 }
 
 void qi_frame_set_state(struct qi_cpu *cpu, pfn_t pfn, enum qi_frame_state state)

@@ -192,7 +192,7 @@ static inline bool qi_home_single(const struct quire *q, const struct qi_frame *
     if (qi_load(&lender->share) != 0 && !QI_CANARY(QI_CANARY_REUSE_IGNORES_SHARE))
         return false;
     /* The entries of a dying table belong to whoever drops it. */
-    if (frame_state(lender) != QI_FRAME_TABLE)
+    if (qi_load(&lender->state) != QI_FRAME_TABLE)
         return false;
     pfn_t side = qi_load(&lender->side);
     if (side == QI_NO_FRAME)

@@ -159,15 +159,19 @@ __attribute__((weak)) uint64_t qi_test_load(const void *address, unsigned size)
 {
     if (test_touch)
         test_touch(address, false);
-    return size == sizeof(uint64_t) ? __atomic_load_n((const uint64_t *)address, __ATOMIC_ACQUIRE)
-                                    : __atomic_load_n((const uint32_t *)address, __ATOMIC_ACQUIRE);
+    return size == 1 ? __atomic_load_n((const uint8_t *)address, __ATOMIC_ACQUIRE)
+           : size == sizeof(uint64_t)
+               ? __atomic_load_n((const uint64_t *)address, __ATOMIC_ACQUIRE)
+               : __atomic_load_n((const uint32_t *)address, __ATOMIC_ACQUIRE);
 }
 
 __attribute__((weak)) void qi_test_store(void *address, uint64_t value, unsigned size)
 {
     if (test_touch)
         test_touch(address, true);
-    if (size == sizeof(uint64_t))
+    if (size == 1)
+        __atomic_store_n((uint8_t *)address, (uint8_t)value, __ATOMIC_RELEASE);
+    else if (size == sizeof(uint64_t))
         __atomic_store_n((uint64_t *)address, value, __ATOMIC_RELEASE);
     else
         __atomic_store_n((uint32_t *)address, (uint32_t)value, __ATOMIC_RELEASE);

@@ -82,15 +82,19 @@ static bool watches(const struct cpu *cpu, size_t word)
     return cpu->watched[word / 64] >> word % 64 & 1;
 }
 
-/* Words are of 4 or 8 bytes. */
+/* Words are of 1, 4 or 8 bytes. */
 static uint64_t word_read(const void *at, unsigned size)
 {
-    return size == 4 ? *(const uint32_t *)at : *(const uint64_t *)at;
+    return size == 1   ? *(const uint8_t *)at
+           : size == 4 ? *(const uint32_t *)at
+                       : *(const uint64_t *)at;
 }
 
 static void word_write(void *at, uint64_t value, unsigned size)
 {
-    if (size == 4)
+    if (size == 1)
+        *(uint8_t *)at = (uint8_t)value;
+    else if (size == 4)
         *(uint32_t *)at = (uint32_t)value;
     else
         *(uint64_t *)at = value;
@@ -464,6 +468,8 @@ void host_wait_io(void *host, struct quire_section *section)
 
 void machine_note_pager(void)
 {
+    if (sim.cpu) /* whoever hands a transfer on does so by stores of its own, after these */
+        machine_drain_all(sim.cpu);
     if (sim.tracking && sim.cpu)
         step_note_object(OBJECT_PAGER, 0, true);
 }

@@ -261,7 +261,7 @@ _Noreturn void fail(const char *what, uint64_t number);
 enum { WALKER = CPUS_MAX }; /* reads what every CPU's walks may read */
 
 void share_reset(void);
-/* An access by CPU `who` to `size` bytes, 4 or 8; true: others look at them too. */
+/* An access by CPU `who` to `size` bytes, 1, 4 or 8; true: others look at them too. */
 bool share_access(const void *address, unsigned size, bool write, unsigned who);
 /* Is what a CPU waits for, by its address, among the bytes that were stored? */
 bool share_within(const void *key, const void *address, unsigned size);

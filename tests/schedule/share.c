@@ -60,7 +60,7 @@ static struct words words_of(const void *address, unsigned size)
         return (struct words){WORDS_MAX, WORDS_MAX};
     if (world_in_frames(address))
         return (struct words){word & ~(size_t)1, (word & ~(size_t)1) + 1};
-    return (struct words){word, word + size / 4};
+    return (struct words){word, word + (size + 3) / 4};
 }
 
 static bool word_access(size_t word, bool write, unsigned who)
@@ -100,6 +100,8 @@ static void note_bit(unsigned bit, bool write)
 void step_note(const void *address, unsigned size, bool write)
 {
     struct words words = words_of(address, size);
+    if (words.first == WORDS_MAX)
+        note_bit(NOTES - 1, write);
     for (size_t word = words.first; word < words.end; word++) {
         if (!is_shared[word])
             continue;
