@@ -61,8 +61,8 @@ KILLERS = {
 }
 GEOMETRIES = ("micro", "real")
 
-UNTOUCHED = {"qi_assert", "qi_check", "host_panic", "QI_CANARY", "QI_FAIL", "QI_TOUCH", "sizeof",
-             "_Static_assert"}
+UNTOUCHED = {"qi_assert", "qi_check", "host_panic", "QI_CANARY", "QI_FAIL", "QI_TOUCH",
+             "QI_TOUCH_ALL", "sizeof", "_Static_assert"}
 SWAPS = {
     "relation": {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="},
     "arithmetic": {"+": "-", "-": "+", "+=": "-=", "-=": "+=", "++": "--", "--": "++", "<<": ">>",
