@@ -523,8 +523,7 @@ static enum quire_status peek_try(struct qi_fault *fault, vaddr_t address, unsig
     }
     if (status == QUIRE_OK) {
         pfn_t pfn = look.entry == 0 ? q->zero_page : entry_pfn(look.entry);
-        memcpy(buffer, (unsigned char *)frame_memory(&q->frames, pfn) + (address - fault->address),
-               n);
+        page_read(fault->cpu, pfn, (size_t)(address - fault->address), buffer, n);
     }
     qi_leave(fault->cpu);
     return status;
