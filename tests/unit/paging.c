@@ -680,6 +680,47 @@ static void end_leaves_while_cut(void)
     finish_pages(&f);
 }
 
+/* The cut has begun; nothing in its way can leave, and who passes is told so. */
+static void pass_in_vain(struct test_world *world)
+{
+    uint64_t left;
+
+    world->yield = NULL;
+    pass_all(leaving);
+    while (!qi_pass_slice(world->q, true, &left))
+        ;
+    CHECK(left == 0);
+    CHECK(stats_of(&leaving->u).pages_written == 0);
+    leaving = NULL;
+}
+
+/* Goal: a call that looks for memory while a file is cut does not wait for what the cut takes to be
+ * written: that begins nowhere, and the call may be the cut itself. */
+static void nothing_to_write_while_cut(void)
+{
+    static uint8_t bytes[4 << QUIRE_PAGE_SHIFT];
+    struct fixture f;
+    struct test_file file;
+    struct quire_space *a;
+    struct quire_section *section;
+    vaddr_t at = 0;
+
+    begin_pages(&f, (struct test_options){0});
+    test_file_init(&file, &f.u.w, bytes, sizeof bytes);
+    CHECK_OK(test_file_open(&file, PAGE(4), &section));
+    CHECK_OK(quire_section_write(section, PAGE(2), "x", 1, 0, NULL));
+    a = space_new(&f.u);
+    CHECK_OK(quire_map_view(a, &at, PAGE(4), RW, QUIRE_MAP_FIXED | QUIRE_MAP_SHARED, section, 0));
+    put(&f.u, a, PAGE(3), 1);
+    leaving = &f;
+    f.u.w.yield = pass_in_vain;
+    CHECK_OK(quire_section_resize(section, PAGE(1)));
+    CHECK(leaving == NULL);
+    quire_section_close(section);
+    end(&f.u, a);
+    finish_pages(&f);
+}
+
 /* Goal: what one space has locked stays when another that shares its tables has to shrink, or calls
  * it cold in the middle of a pass. */
 static void locked_in_shared_tables(void)
@@ -736,6 +777,7 @@ int main(int argc, char **argv)
         {"discarded_in_use", discarded_in_use},
         {"files_stay_changed", files_stay_changed},
         {"end_leaves_while_cut", end_leaves_while_cut},
+        {"nothing_to_write_while_cut", nothing_to_write_while_cut},
         {"locked_in_shared_tables", locked_in_shared_tables},
         {"file_removed_in_one_walk", file_removed_in_one_walk},
     };
