@@ -62,7 +62,7 @@ _Static_assert((int)QI_FRAME_STATE_COUNT == (int)QI_FRAME_STATES, "cpu.h has roo
  */
 struct qi_frame {
     uint8_t state; /* enum qi_frame_state */
-    uint8_t level; /* TABLE: 1 for a leaf .. QUIRE_LEVELS for a root */
+    uint8_t level; /* TABLE: 1 for a leaf .. QUIRE_LEVELS for a root; LISTED: enum qi_standby */
     uint16_t present;
     uint32_t share;
     pfn_t next, prev; /* prev: NODES, LISTED; TABLE and SECTION: the last pass that saw it */

@@ -61,6 +61,7 @@ enum {
 typedef uint32_t slot_t;
 
 #define ENTRY_AGE_MASK (UINT64_C(7) << ENTRY_AGE_SHIFT)
+static inline uint8_t entry_age(entry_t e) { return (uint8_t)(e >> ENTRY_AGE_SHIFT & 7); }
 
 /* In a present entry the kind bits are free.  A borrowed page: it is a section's. */
 #define ENTRY_SECTION (UINT64_C(1) << ENTRY_KIND_SHIFT)

@@ -320,10 +320,11 @@ static bool page_done(struct quire *q, const struct quire_io *io, uint32_t i, bo
         qi_store(&record->state, (uint32_t)QI_PAGED_OUT);
         return true;
     }
-    bool wanted = io->write || i == io->wanted;
+    enum qi_standby list = i == io->wanted ? QI_STANDBY_NORMAL : QI_STANDBY_UNPROVEN;
+    if (io->write) /* the one that it left for */
+        list = (enum qi_standby)frame_record(&q->frames, record->page)->level;
     bool clean = ok || QI_CANARY(QI_CANARY_UNWRITTEN_IS_STANDBY);
-    qi_paged_list(q, slot, clean ? QI_PAGED_STANDBY : QI_PAGED_MODIFIED,
-                  wanted ? QI_STANDBY_NORMAL : QI_STANDBY_UNPROVEN);
+    qi_paged_list(q, slot, clean ? QI_PAGED_STANDBY : QI_PAGED_MODIFIED, list);
     return false;
 }
 

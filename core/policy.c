@@ -13,10 +13,10 @@
  *
  *         so of two pages that were both used in the last pass the one that was also used before
  *         is younger, and every use outweighs all earlier ones.  A page that has just come, age 0,
- *         counts as not used before; one that is used in every pass stays at 1.  Old is 5: unused
- * in the last pass, and in one of the two before.  So a page that was wanted once, as most are in a
- * walk over a large range, leaves after one pass without a use, and a page that was used in two
- * passes in a row after two.
+ *         counts as not used before; one that is used in every pass stays at 1.  Old is 5:
+ *         unused in the last pass, and in one of the two before.  So a page that was wanted once,
+ *         as most are in a walk over a large range, leaves after one pass without a use, and a page
+ *         that was used in two passes in a row after two.
  *
  * clock   The age is one bit: not used since the last pass (not recently used, second chance).
  *

@@ -185,8 +185,12 @@ void quire_page(struct quire_space *space, vaddr_t address, struct quire_page *o
         if (out->kind == QUIRE_PAGE_BORROWED || out->kind == QUIRE_PAGE_SECTION)
             named = entry_load(qi_home_slot(q, qi_entry_home(q, look.entry)));
         out->resident = entry_kind(named, 1) != QI_PAGED;
-        if (out->resident)
+        if (out->resident) {
+            const entry_t visited = entry_present(look.entry) ? look.entry : named;
             out->pfn = entry_pfn(named);
+            out->age = entry_age(visited);
+            out->used = (visited & ENTRY_ACCESSED) != 0;
+        }
         out->dirty = entry_dirty(look.entry) || entry_dirty(named);
         out->readable = reachable && entry_present(look.entry);
         out->writable = out->readable && look.open && (look.entry & ENTRY_WRITE);

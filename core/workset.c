@@ -27,14 +27,11 @@
 
 #include <quire/machine.h>
 
-static unsigned entry_age(entry_t e) { return (unsigned)(e >> ENTRY_AGE_SHIFT) & 7; }
-
 /* The entry after a visit. */
 static entry_t entry_aged(const struct qi_visit *v, entry_t e)
 {
     uint8_t age =
-        v->cold ? 7
-                : v->cpu->q->paging.policy->age((uint8_t)entry_age(e), (e & ENTRY_ACCESSED) != 0);
+        v->cold ? 7 : v->cpu->q->paging.policy->age(entry_age(e), (e & ENTRY_ACCESSED) != 0);
     return (e & ~(ENTRY_ACCESSED | ENTRY_AGE_MASK)) | ((entry_t)(age & 7) << ENTRY_AGE_SHIFT);
 }
 

@@ -875,6 +875,8 @@ struct quire_page {
     bool readable, writable, executable; /* what the machine would allow now, without a fault */
     bool dirty;
     bool resident; /* in memory; else pfn is not valid, and an access waits for the page file */
+    uint8_t age;   /* of a resident page: 0 young .. 7, as its last visit left it (quire_policy); */
+    bool used;     /* .. and whether it was used since, as the bits of entries know */
 };
 /* What the tree holds for the page at `address` (any address; unaligned is rounded down). */
 void quire_page(struct quire_space *space, vaddr_t address, struct quire_page *out);

@@ -386,6 +386,85 @@ static void locked(void)
     finish_pages(&f);
 }
 
+/* Goal: anybody can ask how old a page is, and whether it was used since. */
+static void age_is_told(void)
+{
+    enum { VISITS = 6 };
+    struct fixture f;
+    struct quire_space *a, *b;
+    uint8_t idle = 0, busy = 0;
+
+    begin_pages(&f, (struct test_options){0});
+    a = space_new(&f.u);
+    map(&f.u, a, 0, PAGE(2), RW);
+    put_each(&f.u, a, 2);
+    for (unsigned i = 0; i < VISITS; i++) {
+        CHECK(page_at(a, 0).used == (i == 0) && page_at(a, PAGE(1)).used);
+        quire_age(f.u.w.q);
+        mmu_flush_all(f.u.w.q->machine); /* what a CPU has in its TLB marks nothing used */
+        idle = quire_policy_aging.age(idle, i == 0);
+        busy = quire_policy_aging.age(busy, true);
+        CHECK(page_at(a, 0).age == idle && page_at(a, PAGE(1)).age == busy);
+        CHECK(!page_at(a, PAGE(1)).used);
+        put(&f.u, a, PAGE(1), 3);
+    }
+    CHECK(idle > busy);
+    b = fork_of(&f.u, a);
+    CHECK(page_at(b, 0).age == idle && !page_at(b, 0).used);
+    CHECK(get(&f.u, b, 0) == 1 && page_at(b, 0).used);
+    end(&f.u, b);
+    send_out(&f, a, 2);
+    CHECK(!page_at(a, 0).resident && page_at(a, 0).age == 0);
+    end(&f.u, a);
+    finish_pages(&f);
+}
+
+static void steal(struct fixture *f, uint32_t count)
+{
+    struct qi_cpu *cpu = qi_enter(f->u.w.q);
+
+    CHECK(qi_paged_steal(cpu, count) == count);
+    qi_leave(cpu);
+}
+
+/* Goal: of the pages on standby those lose their frames first that nobody has wanted, then those
+ * that were called cold, whoever left first. */
+static void standby_by_priority(void)
+{
+    enum { PAGES = 4 };
+    struct fixture f;
+    struct quire_space *a, *b;
+    uint64_t reads;
+
+    begin_pages(&f, (struct test_options){0});
+    a = space_new(&f.u);
+    b = space_new(&f.u);
+    map(&f.u, a, 0, PAGE(PAGES), RW);
+    map(&f.u, b, 0, PAGE(PAGES), RW);
+    put_each(&f.u, a, PAGES);
+    pass_all(&f);
+    write_all(&f);
+    put_each(&f.u, b, PAGES);
+    send_out(&f, b, PAGES);
+    steal(&f, PAGES);
+    reads = f.file.pages_read;
+    for (unsigned i = 0; i < PAGES; i++)
+        CHECK(get(&f.u, a, PAGE(i)) == i + 1);
+    CHECK(f.file.pages_read == reads); /* what was called cold has gone */
+
+    CHECK(get(&f.u, b, 0) == 1); /* the others come with it, and nobody wants them */
+    CHECK(f.file.pages_read == reads + PAGES);
+    send_out(&f, a, PAGES);
+    steal(&f, PAGES - 1);
+    reads = f.file.pages_read;
+    for (unsigned i = 0; i < PAGES; i++)
+        CHECK(get(&f.u, a, PAGE(i)) == i + 1);
+    CHECK(f.file.pages_read == reads);
+    end(&f.u, a);
+    end(&f.u, b);
+    finish_pages(&f);
+}
+
 /* Goal: a space with a most has no more in memory; one with a least keeps it. */
 static void working_set(void)
 {
@@ -768,6 +847,8 @@ int main(int argc, char **argv)
         {"no_way_out", no_way_out},
         {"file_removed", file_removed},
         {"locked", locked},
+        {"age_is_told", age_is_told},
+        {"standby_by_priority", standby_by_priority},
         {"working_set", working_set},
         {"own_page_is_all", own_page_is_all},
         {"memory_not_purged", memory_not_purged},
