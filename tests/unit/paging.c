@@ -68,6 +68,65 @@ static void shared_by_fork(void)
     finish_pages(&f);
 }
 
+/* Goal: H6: a page does not leave for the space that it belongs to while another has it mapped, and
+ * the one that borrows it may let it go while its owner uses it. */
+static void trim_home_while_twin_maps(void)
+{
+    struct fixture f;
+    struct quire_space *a, *b;
+
+    begin_pages(&f, (struct test_options){0});
+    a = space_new(&f.u);
+    map(&f.u, a, 0, PAGE(LEAF_PAGES), RW);
+    put_each(&f.u, a, 2);
+    b = fork_of(&f.u, a);
+    put(&f.u, b, PAGE(1), 21); /* b has a leaf of its own, and borrows the other page */
+    CHECK(get(&f.u, b, 0) == 1);
+    send_out(&f, a, 1);
+    CHECK(stats_of(&f.u).standby == 0 && page_at(b, 0).resident && page_at(b, 0).readable);
+    CHECK(get(&f.u, a, 0) == 1 && get(&f.u, b, 0) == 1);
+    send_out(&f, b, 1);
+    steal_all(&f);
+    CHECK(page_at(a, 0).readable && get(&f.u, a, 0) == 1);
+    put(&f.u, a, 0, 11);
+    CHECK(get(&f.u, b, 0) == 1);
+    end(&f.u, a);
+    end(&f.u, b);
+    finish_pages(&f);
+}
+
+/* Goal: H12: the last sharer of a page that is being written does not get it before that has ended,
+ * and then what is stored in it is not lost. */
+static void reuse_under_pageout(void)
+{
+    struct fixture f;
+    struct quire_space *a, *b;
+    uint64_t reuses;
+
+    begin_pages(&f, (struct test_options){0});
+    a = space_new(&f.u);
+    map(&f.u, a, 0, PAGE(LEAF_PAGES), RW);
+    put_each(&f.u, a, 2);
+    b = fork_of(&f.u, a);
+    put(&f.u, b, PAGE(1), 21);
+    end(&f.u, a);
+    f.file.late = true;
+    pass_all(&f);
+    CHECK(quire_balance(f.u.w.q) && f.file.waiting_count > 0);
+    reuses = stats_of(&f.u).reuses;
+    CHECK_STATUS(quire_fault(b, 0, QUIRE_WRITE | QUIRE_NO_WAIT), QUIRE_WOULD_WAIT);
+    audit(&f.u);
+    while (f.file.waiting_count > 0)
+        test_file_end(&f.file, 0);
+    f.file.late = false;
+    put(&f.u, b, 0, 7);
+    CHECK(stats_of(&f.u).reuses == reuses + 1);
+    all_out(&f);
+    CHECK(get(&f.u, b, 0) == 7 && get(&f.u, b, PAGE(1)) == 21);
+    end(&f.u, b);
+    finish_pages(&f);
+}
+
 /* Goal: programs that together need several times the memory there is run to their end. */
 static void more_than_memory(void)
 {
@@ -837,6 +896,8 @@ int main(int argc, char **argv)
     static const struct check_test tests[] = {
         {"out_and_back", out_and_back},
         {"shared_by_fork", shared_by_fork},
+        {"trim_home_while_twin_maps", trim_home_while_twin_maps},
+        {"reuse_under_pageout", reuse_under_pageout},
         {"more_than_memory", more_than_memory},
         {"shared_memory", shared_memory},
         {"discarded_while_pinned", discarded_while_pinned},
