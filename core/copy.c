@@ -131,8 +131,11 @@ static inline bool write_begin(struct write *w, bool copied)
         write_upgrade(w);
     } else if (mine && !(w->kind == QI_EMPTY && w->fault->shared)) {
         table_record(cpu->q, w->table)->present += w->kind == QI_EMPTY;
-        w->old =
-            entry_swap(w->slot, QI_CANARY(QI_CANARY_BUSY_LOOKS_EMPTY) ? 0 : entry_to_busy(w->old));
+        entry_t busy = QI_CANARY(QI_CANARY_BUSY_LOOKS_EMPTY) ? 0 : entry_to_busy(w->old);
+        if (w->kind == QI_SECTION) /* it may have W meanwhile, and be made dirty */
+            w->old = entry_swap(w->slot, busy);
+        else
+            entry_store(w->slot, busy); /* all that a machine sets is A, which is of no use now */
     }
     if (!copied)
         table_unlock(cpu, w->table);
