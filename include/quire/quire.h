@@ -434,8 +434,8 @@ struct quire_pager {
  * A transfer has ended.  Any CPU may call it, but for one that interrupted a call of quire, and one
  * that holds what `start` or host_wait_io may wait for.  If a read failed, the accesses that waited
  * for it fail with QUIRE_IO_ERROR, and the next one tries again; if a write did, its pages are
- * changed pages still, and quire_section_sync reports it.  Afterwards wake those that sleep in
- * host_wait_io.
+ * changed pages still, and quire_section_sync reports it.  What moved in part has failed.
+ * Afterwards wake those that sleep in host_wait_io.
  */
 void quire_io_done(struct quire_io *io, bool ok);
 
@@ -450,7 +450,8 @@ QUIRE_WARN_UNUSED enum quire_status quire_section_create(struct quire *q, uint64
                                                          void *cookie, struct quire_section **out);
 /*
  * Give up the handle.  The section lives on while there are views of it; then its pages go, those
- * that were not written back too.
+ * that were not written back too: who wants the file keeps the handle until there are no views
+ * (quire_section_info) and a sync has gone well.
  */
 void quire_section_close(struct quire_section *section);
 
