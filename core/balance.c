@@ -45,10 +45,20 @@ static uint32_t coming(const struct quire *q)
            qi_load(&q->paging.transfers_busy) * (uint32_t)QUIRE_IO_PAGES / 4;
 }
 
-/* Failed writes in a row after which none will be waited for. */
-static bool writes_fail(const struct quire *q)
+/* So many failed writes, in a row or in one search, and none will be waited for. */
+static uint32_t failures_most(const struct quire *q)
 {
-    return qi_load(&q->paging.failures) > 8 + qi_load(&q->paging.modified.count) / 4;
+    return 8 + qi_load(&q->paging.modified.count) / 4;
+}
+
+/*
+ * Do writes fail, of this search among them, since there had been `failed` in all?  That one works
+ * now and then, of another file for another call, is no reason to go on: a search wants few frames.
+ */
+static bool writes_fail(const struct quire *q, uint32_t failed)
+{
+    const uint32_t here = qi_load(&q->paging.failed) - failed;
+    return here > 0 && (qi_load(&q->paging.failures) > failures_most(q) || here > failures_most(q));
 }
 
 /*
@@ -87,7 +97,7 @@ bool quire_balance(struct quire *q)
         return false;
     bool more = at_hand(q) < qi_frames_goal(q) || qi_load(&q->paging.modified.count) > 0;
     if (more)
-        more = step(q, qi_frames_goal(q));
+        more = step(q, qi_frames_goal(q)) && qi_load(&q->paging.failures) <= failures_most(q);
     qi_work_end(q);
     return more;
 }
@@ -96,17 +106,16 @@ bool quire_balance(struct quire *q)
  * Steps until `enough` frames are at hand, and more than before; false: that can not be had without
  * waiting.
  */
-static bool relieve(struct quire *q, uint32_t wanted, uint32_t enough, uint32_t before)
+static bool relieve(struct quire *q, uint32_t wanted, uint32_t enough, uint32_t before,
+                    uint32_t failed)
 {
-    const struct qi_paging *p = &q->paging;
-    const uint32_t failed = qi_load(&p->failures);
     bool there, more;
     q->paging.pass.tired = false; /* what was used since another call gave up has to be asked again
                                    */
     do {
         more = step(q, wanted);
         there = at_hand(q) >= enough && at_hand(q) > before;
-    } while (more && !there && !(qi_load(&p->failures) > failed && writes_fail(q)));
+    } while (more && !there && !writes_fail(q, failed));
     return there;
 }
 
@@ -118,7 +127,7 @@ bool qi_paging_relieve(struct quire *q, uint32_t need, uint32_t *more)
 {
     const struct qi_paging *p = &q->paging;
     need += *more;
-    const uint32_t before = at_hand(q), enough = need + TAKEN_BACK;
+    const uint32_t before = at_hand(q), enough = need + TAKEN_BACK, failed = qi_load(&p->failed);
     uint32_t wanted = need + qi_frames_goal(q);
     wanted = wanted > enough ? wanted : enough;
     wanted = wanted > before ? wanted : before + 1;
@@ -127,9 +136,8 @@ bool qi_paging_relieve(struct quire *q, uint32_t need, uint32_t *more)
             host_yield(q->host);
             return true;
         }
-        const bool failing = writes_fail(q);
         const uint64_t away = p->away;
-        const bool there = relieve(q, wanted, enough, before);
+        const bool there = relieve(q, wanted, enough, before, failed);
         const bool taken = p->away - away >= enough;
         const bool wait = qi_load(&p->transfers_busy) > 0 || qi_load(&q->writes_busy) > 0;
         qi_work_end(q);
@@ -138,7 +146,7 @@ bool qi_paging_relieve(struct quire *q, uint32_t need, uint32_t *more)
             return true;
         if (wait)
             host_wait_io(q->host, NULL);
-        if (failing ? writes_fail(q) : !wait)
+        if (!wait || writes_fail(q, failed))
             return false;
     }
 }

@@ -361,11 +361,11 @@ enum quire_status quire_section_discard(struct quire_section *section, uint64_t 
     if (status == QUIRE_OK && left) {
         shut_set(section, first, end);
         calls_end(section->q);
-    }
-    /* What a device has pinned is its own from now on.  Again for transfers that began meanwhile,
-     * and for tables that another call is dropping: nothing new is used. */
-    while (status == QUIRE_OK && left) {
         qi_section_settle(section, first, end);
+    }
+    /* What a device has pinned is its own from now on.  Again for tables that another call is
+     * dropping: nothing new is used, brought or written. */
+    while (status == QUIRE_OK && left) {
         status = views_go(section, first, end);
         if (status == QUIRE_OK)
             pages_pass(section, first, end, false, &left);

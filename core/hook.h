@@ -112,14 +112,14 @@ bool qi_test_failed(void);
 /* The deliberate bug to run with. */
 extern enum qi_canary qi_test_canary;
 /*
- * The value of the shared word of `size` bytes (4 or 8) at `address`, as this CPU sees it now; and
- * a store to one, which other CPUs may see later, but in order.
+ * The value of the shared word of `size` bytes (1, 4 or 8) at `address`, as this CPU sees it now;
+ * and a store to one, which other CPUs may see later, but in order.
  */
 uint64_t qi_test_load(const void *address, unsigned size);
 void qi_test_store(void *address, uint64_t value, unsigned size);
 /*
- * Before an atomic read-modify-write of a shared word of `size` bytes (4 or 8): this CPU's earlier
- * stores are seen by all when it returns.
+ * Before an atomic read-modify-write of a shared word of `size` bytes (1, 4 or 8): this CPU's
+ * earlier stores are seen by all when it returns.
  */
 void qi_test_touch(const void *address, unsigned size);
 /* Before a pass over all of the table or page that starts at `address`. */

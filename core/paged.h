@@ -100,7 +100,7 @@ struct qi_paging {
     uint32_t round;                       /* shared word: of marks that are over; see limit.c */
     uint64_t away;                        /* the same: pages that left, ever */
     struct qi_victim victims[QI_VICTIMS]; /* of the call that keeps all others out */
-    uint32_t failures;                    /* shared word: writes that failed since one worked */
+    uint32_t failures, failed; /* shared words: writes that failed since one worked, and in all */
 
     struct qi_lock lock; /* rank LIST; of what follows, and of all slots, chunks and files */
     struct quire_pagefile files[QUIRE_PAGEFILES];
@@ -174,6 +174,13 @@ void qi_page_ahead(struct quire *q, slot_t slot);
 bool qi_page_out(struct quire *q);
 /* quire_io_done for a page file. */
 void qi_page_done(struct quire_io *io, bool ok);
+/* A write has ended, to a page file or to a pager: whoever waits for memory waits for both. */
+static inline void qi_write_ended(struct qi_paging *p, bool ok)
+{
+    qi_store(&p->failures, ok ? 0 : qi_load(&p->failures) + 1);
+    if (!ok)
+        qi_add(&p->failed, 1);
+}
 
 /* ---- memory: balance.c --------------------------------------------------------------------- */
 

@@ -357,7 +357,7 @@ void qi_page_done(struct quire_io *io, bool ok)
     if (io->write) {
         cpu->stats.paged_out += ok ? io->pages : 0;
         cpu->stats.page_write_errors += !ok;
-        qi_store(&p->failures, ok ? 0 : qi_load(&p->failures) + 1);
+        qi_write_ended(p, ok);
     } else {
         cpu->stats.paged_in += ok ? io->pages : 0;
         cpu->stats.paged_around += ok ? io->pages - 1 : 0;

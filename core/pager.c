@@ -125,8 +125,7 @@ static void write_done(struct qi_cpu *cpu, const struct quire_io *io, struct qi_
     qi_add(&cpu->q->writes_busy, UINT32_MAX);
     if (!ok)
         qi_add(&io->section->errors, 1);
-    /* Whoever waits for memory waits for these writes too (balance.c). */
-    qi_store(&cpu->q->paging.failures, ok ? 0 : qi_load(&cpu->q->paging.failures) + 1);
+    qi_write_ended(&cpu->q->paging, ok);
 }
 
 static void section_io_done(struct quire_io *io, bool ok)
@@ -187,8 +186,7 @@ static uint32_t ahead_pages(struct quire_section *section, uint64_t page)
         section->window = AHEAD_FIRST;
     else if (section->window < QUIRE_IO_PAGES)
         section->window *= 2;
-    uint64_t left = qi_pages_up(qi_load(&section->limit)) - page;
-    return left < section->window ? (uint32_t)left : section->window;
+    return section->window;
 }
 
 /*
@@ -202,7 +200,8 @@ static bool reads_ahead(struct qi_cpu *cpu)
            qi_frames_reserve(cpu, 1, false);
 }
 
-/* Take empty slots from this one on into a transfer, as far as memory goes. */
+/* Take empty slots from this one on into a transfer, as far as memory goes, and none that is shut.
+ */
 static void read_collect(struct qi_cpu *cpu, struct quire_io *io, struct qi_slot slot,
                          uint32_t wanted)
 {
@@ -214,7 +213,8 @@ static void read_collect(struct qi_cpu *cpu, struct quire_io *io, struct qi_slot
                                    (uint32_t)(transfer_page(io) + io->pages) & (f->colours - 1));
         qi_slot_fill(cpu, &slot, pfn, ENTRY_BUSY);
         io->frames[io->pages++] = pfn;
-    } while (io->pages < wanted && qi_slot_next(&slot) && entry_load(slot.slot) == 0);
+    } while (io->pages < wanted && qi_slot_next(&slot) && entry_load(slot.slot) == 0 &&
+             !qi_section_shut(io->section, transfer_page(io) + io->pages));
 }
 
 static void fill_zero(struct qi_cpu *cpu, const struct qi_slot *slot)
@@ -363,7 +363,10 @@ void quire_section_fetch(struct quire_section *section, uint64_t offset, uint64_
 
 static bool is_changed(entry_t e) { return entry_present(e) && entry_dirty(e); }
 
-/* Take neighbouring changed pages from `page` on into a transfer; *used: some view has one. */
+/*
+ * Take neighbouring changed pages from `page` on into a transfer, none of them shut; *used: some
+ * view has one.
+ */
 static void write_collect(struct qi_cpu *cpu, struct quire_io *io, uint64_t page, uint64_t end,
                           bool *used)
 {
@@ -373,11 +376,9 @@ static void write_collect(struct qi_cpu *cpu, struct quire_io *io, uint64_t page
     if (!qi_slot_lock(cpu, section, page, &slot))
         return;
     each = slot;
-    if (end > qi_pages_up(qi_load(&section->limit)))
-        end = qi_pages_up(qi_load(&section->limit));
     for (; page < end && io->pages < QUIRE_IO_PAGES; page++) {
         entry_t e = entry_load(each.slot);
-        if (!is_changed(e) || (e & ENTRY_WRITING))
+        if (!is_changed(e) || (e & ENTRY_WRITING) || qi_section_shut(section, page))
             break;
         entry_store(each.slot, (e & ~ENTRY_FOLDED) | ENTRY_WRITING);
         *used |= qi_slot_uses(cpu->q, &each) > 0;
@@ -494,8 +495,12 @@ enum quire_status quire_section_sync(struct quire_section *section, uint64_t off
     /* What is being written may have changed since: it is written again after that. */
     if (awaited)
         qi_section_settle(section, first, end);
-    for (uint64_t page = first; (page = first_changed(section, page, end)) < end;)
-        page = write_run(section, page, end, awaited);
+    for (uint64_t page = first; (page = first_changed(section, page, end)) < end;) {
+        if (awaited && qi_section_shut(section, page))
+            host_yield(section->q->host); /* it goes; or what takes it fails, and it is written */
+        else
+            page = write_run(section, page, end, awaited);
+    }
     if (awaited)
         qi_section_settle(section, first, end);
     uint64_t after = qi_load(&section->errors);

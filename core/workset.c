@@ -197,8 +197,8 @@ static void visit_entry(struct qi_visit *v, pfn_t table, unsigned i)
 }
 
 /*
- * A page of the section that nobody uses leaves.  What a cut takes away is not written (it goes
- * with the cut, or stays if that fails): it is nothing to wait for.
+ * A page of the section that nobody uses leaves.  What a cut or a discard takes away is not written
+ * (it goes with that, or stays if it fails): it is nothing to wait for.
  */
 static void visit_section_entry(struct qi_visit *v, struct qi_slot *slot, uint64_t page)
 {
@@ -216,7 +216,7 @@ static void visit_section_entry(struct qi_visit *v, struct qi_slot *slot, uint64
             qi_slot_clear(v->cpu, slot);
             v->cpu->stats.purged++;
             v->left++;
-        } else if (!v->unwritten && page < qi_pages_up(qi_load(&v->section->limit))) {
+        } else if (!v->unwritten && !qi_section_shut(v->section, page)) {
             qi_section_hold(v->section);
             v->unwritten = v->section;
             v->unwritten_page = page;

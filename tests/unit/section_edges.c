@@ -144,7 +144,7 @@ static void cut_within_a_page(void)
     edge_finish();
 }
 
-/* Goal: a page that is being written is discarded too: what was written to it does not stay. */
+/* Goal: a page that is being written is discarded too, when that has ended. */
 static void discarded_while_written(void)
 {
     const uint8_t byte = 5;
@@ -158,6 +158,34 @@ static void discarded_while_written(void)
     CHECK_OK(quire_section_discard(f.section, PAGE(1), PAGE(1)));
     CHECK(f.file.waiting_count == 0 && !quire_section_resident(f.section, PAGE(1)));
     f.file.late = false;
+    edge_finish();
+}
+
+/* The discard of pages 1 to 3 is under way. */
+static void begin_in_vain(struct test_world *world)
+{
+    world->yield = NULL;
+    f.file.late = true;
+    CHECK_OK(quire_section_sync(f.section, 0, PAGE(4), QUIRE_SYNC_START, NULL));
+    CHECK(f.file.waiting_count == 0);
+    quire_section_fetch(f.section, 0, PAGE(1));
+    CHECK(f.file.waiting_count == 1 && f.file.waiting[0]->pages == 1);
+    test_file_end(&f.file, 0);
+    f.file.late = false;
+}
+
+/* Goal: while pages are discarded no transfer of them begins, for which the discard would have to
+ * wait: others could begin them for ever. */
+static void nothing_begins_while_discarded(void)
+{
+    edge_begin();
+    view(RW, QUIRE_MAP_SHARED);
+    put(&f.u, f.space, PAGE(3), 6); /* page 2 of the file */
+    CHECK(!quire_section_resident(f.section, 0) && !quire_section_resident(f.section, PAGE(1)));
+    f.u.w.yield = begin_in_vain;
+    CHECK_OK(quire_section_discard(f.section, PAGE(1), PAGE(3)));
+    CHECK(f.u.w.yield == NULL && f.file.writes == 0);
+    CHECK(quire_section_resident(f.section, 0) && !quire_section_resident(f.section, PAGE(2)));
     edge_finish();
 }
 
@@ -440,7 +468,8 @@ static void nobody_to_tell(void)
 
 CHECK_MAIN("unit.section_edges", TEST(pinned_stays_changed), TEST(longest_view),
            TEST(no_table_stays), TEST(cut_within_a_page), TEST(discarded_while_written),
-           TEST(cleared_tail_is_written), TEST(forced_without_wait), TEST(devices_are_writers),
-           TEST(grows_after_a_failure), TEST(changed_while_written), TEST(nobody_to_tell),
-           TEST(grows_after_a_write), TEST(pager_is_told), TEST(coloured),
-           TEST(tails_of_all_lengths), TEST(nothing_taken_in_vain), TEST(far_pages_with_k_frames))
+           TEST(nothing_begins_while_discarded), TEST(cleared_tail_is_written),
+           TEST(forced_without_wait), TEST(devices_are_writers), TEST(grows_after_a_failure),
+           TEST(changed_while_written), TEST(nobody_to_tell), TEST(grows_after_a_write),
+           TEST(pager_is_told), TEST(coloured), TEST(tails_of_all_lengths),
+           TEST(nothing_taken_in_vain), TEST(far_pages_with_k_frames))
