@@ -3,8 +3,10 @@
  * A file for tests: an array of bytes behind the pager of a section.
  *
  * Transfers end at once, or, with `late`, wait in the file until test_file_end is called, in any
- * order that a test wants.  A transfer fails if the file says so when it ends.  What lies beyond
- * the section's end is not stored: there the file holds zeros, as one that ends there does.
+ * order that a test wants.  A transfer fails if the file says so when it ends; as in a device that
+ * stops half way, it has then moved the first half of its pages (of a single one: nothing).  What
+ * lies beyond the section's end is not stored: there the file holds zeros, as one that ends there
+ * does.
  */
 #ifndef TESTS_HOST_PAGER_H
 #define TESTS_HOST_PAGER_H
