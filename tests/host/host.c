@@ -127,6 +127,17 @@ void test_failure_set(uint64_t at, bool from_then_on, uint32_t sites)
     test_failure.failed = 0;
 }
 
+bool test_failure_pass(struct test_failure *failure)
+{
+    uint64_t passed = COUNT(failure->passed) + 1;
+    bool fails =
+        failure->at && (failure->from_then_on ? passed >= failure->at : passed == failure->at);
+
+    if (fails)
+        COUNT(failure->failed);
+    return fails;
+}
+
 #ifdef QUIRE_TEST
 enum qi_canary qi_test_canary;
 
@@ -141,15 +152,10 @@ bool qi_test_failed(void)
 bool qi_test_fail(enum qi_site site)
 {
     struct test_failure *f = &test_failure;
-    uint64_t passed;
 
     COUNT(f->by_site[site]);
-    if (f->sites && !(f->sites & (1u << site)))
+    if ((f->sites && !(f->sites & (1u << site))) || !test_failure_pass(f))
         return false;
-    passed = COUNT(f->passed) + 1;
-    if (!f->at || passed < f->at || (passed > f->at && !f->from_then_on))
-        return false;
-    COUNT(f->failed);
     COUNT(f->failed_by_site[site]);
     made_to_fail = true;
     return true;

@@ -144,6 +144,8 @@ struct test_failure {
     uint64_t failed_by_site[QI_SITE_COUNT]; /* likewise */
 };
 extern struct test_failure test_failure;
+/* Count a passage, of a site or of what else a test keeps such a struct for: does it fail? */
+bool test_failure_pass(struct test_failure *failure);
 /* Start counting anew; the at-th passage fails (0: none). */
 void test_failure_set(uint64_t at, bool from_then_on, uint32_t sites);
 

@@ -2,21 +2,26 @@
 /*
  * Failure at every point.
  *
- * A scenario is a list of steps, each an operation that succeeds when there is memory.  It is run
- * once undisturbed, which counts the passages through failure sites (core/hook.h) and gives the
- * bytes that every space holds in the end.  Then it is run again for every passage i: with failure
- * at i once, at i and every one after it (until the step has been refused), and with every number
- * of frames from one to what it needs, without and with some in reserve.
+ * A scenario is a list of steps, each an operation that succeeds when there is memory and devices
+ * work.  It is run once undisturbed, which gives the bytes that every space holds in the end.  Then
+ * it is run again
+ *   - for every passage i through a failure site (core/hook.h), with failure at i once, and with
+ *     failure from i on, until a step has been refused;
+ *   - with every number of frames from one to what it needs, without and with some in reserve;
+ *   - if it has a file or a page file, for every transfer i, read or write, as for every passage:
+ *     with plenty of frames and with as few as are enough; with transfers that end at once, and
+ *     with those that end when somebody waits, the first or the newest of them.
  *
  * When a step is refused:
- *   - the status is QUIRE_NO_MEMORY, or QUIRE_TOO_MANY_SPACES where a space's record was refused;
+ *   - the status is QUIRE_NO_MEMORY, QUIRE_TOO_MANY_SPACES where a space's record was refused, or
+ *     QUIRE_IO_ERROR where a transfer has failed within the step;
  *   - the state is what it was: the canonical form (tests/search/canon.h, exact contents; W and A
  *     bits aside) and the number of free frames;
  *   - the auditor and the TLBs are content;
  *   - an access was not refused with as many frames free as it takes; unmap and protect were not
  *     refused while the reserve was enough, and nothing else takes from it;
- *   - the step succeeds when it is tried again with memory, and in the end all bytes are those of
- *     the first run.
+ *   - the step succeeds when it is tried again with memory and working devices, and in the end all
+ *     bytes are those of the first run.
  *
  * Besides the scenarios written below, which were thought of, some hundred are made at random.
  *
@@ -25,14 +30,16 @@
  *
  * In scenarios with a section or a page file the forms are not compared either, nor the frames that
  * are free: a refused access may have brought pages, and a failure once may be made good by them.
- * Bytes and audits are as everywhere.
+ * Bytes and audits are as everywhere.  A failed transfer need not refuse anything (a page is read
+ * again alone, a page that could not be written stays), but a sync says whether a write has failed
+ * in it, and when it says that none has, what is in memory is in the file.
  */
 #define _GNU_SOURCE
 #include "inject.h"
 
 #include "canon.h"
 #include "pager.h"
-#include "space.h"
+#include "section.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -117,6 +124,13 @@ static const char *const scenarios[] = {
     "r A 5; O B 0 8; u A 0 2; w B 1; f B C; O C 0 64; w C 17; d A; O B 0 64; r B 0; p B 4 2 1; r B "
     "5; "
     "P B 17 1; O B 0 64; Q; v C 0 4 40; w C 41; d B; O C 0 64; r C 40",
+    "D; S 8 1; c A; V A 0 8 1; V A 16 8 0; m A 32 16 3; w A 0; w A 1; w A 17; w A 18; w A 32; w A "
+    "33; O A 0 64; r A 0; f A B; w A 1; w B 33; r B 17; O B 0 64; O A 0 64; y; u A 32 2; w B 32; w "
+    "B 2; i; h B 32 2; O B 0 64; w A 18; H B 32 2; z 6; O A 0 64; y; d A; w B 19; O B 0 64; E; r B "
+    "33; r B 4",
+    "D; S 8 0; c A; V A 0 8 1; c B; V B 2 6 1; V B 20 4 0; w A 0; w A 3; w B 4; w B 20; O A 0 64; "
+    "O B 0 64; r B 3; w A 0; f B C; w C 21; e 5; O C 0 64; q 0 2; w A 1; n B 20 1; w B 20; z 3; O "
+    "A 0 64; z 8; P A 2 1; O A 0 64; Q; r C 20; d B; O C 0 64; w C 2; E; d A; r C 3",
     "D; c A; m A 0 64 3; w A 0; w A 17; o A 4 4 2; o A 20 2 2; h A 16 4; f A B; O A 0 64; w A 17; "
     "H A 17 2; f A C; d A; w B 17; r C 0",
 };
@@ -127,12 +141,24 @@ struct step {
     unsigned space, a, b, c;
 };
 
+/* When transfers end: when they begin; or when somebody waits, one of those that have begun. */
+enum order { AT_ONCE, FIRST, NEWEST, ORDERS };
+
+/* How a scenario is run. */
+struct trial {
+    uint32_t frames, reserve;
+    enum order order;
+    bool transfers;    /* they are what is counted, and fails; else passages of sites */
+    uint64_t at;       /* which fails; 0: none */
+    bool from_then_on; /* those after it too, until a step is refused */
+};
+
 static struct inject {
     struct inject_result *result;
-    const char *scenario, *how;
-    uint64_t n; /* which passage, or how many frames */
-    uint64_t fail_at;
-    uint64_t passed_by[STEPS_MAX]; /* passages up to the end of each step, undisturbed */
+    const char *scenario;
+    struct trial trial;
+    struct test_failure transfers, *failing; /* test_failure, or transfers */
+    uint64_t passed_by[STEPS_MAX]; /* what is counted, up to the end of each step, undisturbed */
     struct test_world world;
     struct quire_space *space[SPACES];
     unsigned char bytes[SPACES][PAGES][QUIRE_PAGE_SIZE]; /* of the undisturbed run, at the end */
@@ -152,12 +178,30 @@ static struct inject {
     jmp_buf out;
 } J;
 
+/* In words. */
+static void trial_say(char *to, size_t size)
+{
+    static const char *const ends[ORDERS] = {"at once", "the first first", "the newest first"};
+    const struct trial *t = &J.trial;
+    int n = snprintf(to, size, "%u frames, %u in reserve, ", t->frames, t->reserve);
+
+    if (t->transfers)
+        n += snprintf(to + n, size - (size_t)n, "transfers end %s, ", ends[t->order]);
+    if (t->at == 0)
+        snprintf(to + n, size - (size_t)n, "no failure");
+    else
+        snprintf(to + n, size - (size_t)n, "failure %s %s %llu",
+                 t->from_then_on ? "from" : "once at", t->transfers ? "transfer" : "passage",
+                 (unsigned long long)t->at);
+}
+
 static _Noreturn void __attribute__((format(printf, 1, 2))) fail(const char *format, ...)
 {
+    char how[160];
     va_list args;
-    int n = snprintf(J.result->why, sizeof J.result->why, "%s %llu, step %u: ", J.how,
-                     (unsigned long long)J.n, J.step);
 
+    trial_say(how, sizeof how);
+    int n = snprintf(J.result->why, sizeof J.result->why, "%s, step %u: ", how, J.step);
     va_start(args, format);
     vsnprintf(J.result->why + n, sizeof J.result->why - (size_t)n, format, args);
     va_end(args);
@@ -183,6 +227,7 @@ static vaddr_t address_of(unsigned page)
  * succeeds. */
 struct plan {
     uint64_t random;
+    bool pages_out; /* one step of four, to a page file */
     bool live[SPACES];
     uint8_t prot[SPACES][PAGES];
     char *text;
@@ -259,19 +304,30 @@ static void plan_fork(struct plan *p, unsigned s)
     }
 }
 
+static void plan_out(struct plan *p, unsigned s)
+{
+    unsigned page = plan_page(p);
+
+    plan_put(p, "O %c %u %u; ", 'A' + s, page, plan_count(p, page));
+}
+
 static void plan_make(uint64_t seed, char *text, size_t size)
 {
-    struct plan p = {.random = seed, .text = text, .size = size};
+    struct plan p = {.random = seed, .pages_out = seed % 8 == 0, .text = text, .size = size};
 
     p.live[0] = true;
     memset(p.prot[0], 0x80 | 3, PAGES);
+    if (p.pages_out)
+        plan_put(&p, "D; ");
     plan_put(&p, "c A; m A 0 64 3; w A 0; w A 1; ");
     for (unsigned i = 0; i < STEPS_MADE; i++) {
         unsigned s = below(&p, SPACES), n = below(&p, 20);
 
         while (!p.live[s])
             s = (s + 1) % SPACES;
-        if (n < 10)
+        if (p.pages_out && below(&p, 4) == 0)
+            plan_out(&p, s);
+        else if (n < 10)
             plan_access(&p, s);
         else if (n < 15)
             plan_range(&p, s);
@@ -420,6 +476,75 @@ static enum quire_status do_pin(const struct step *s)
     return status;
 }
 
+/* ---- devices --------------------------------------------------------------------------------- */
+
+static bool transfer_fails(struct test_file *file, const struct quire_io *io)
+{
+    (void)file, (void)io;
+    return test_failure_pass(&J.transfers);
+}
+
+static void device_init(struct test_file *file, unsigned char *bytes, size_t size)
+{
+    test_file_init(file, &J.world, bytes, size);
+    file->fails = transfer_fails;
+    file->late = J.trial.order != AT_ONCE;
+}
+
+/* One of those that wait; false: there is none. */
+static bool transfer_end(void)
+{
+    struct test_file *file = J.file.waiting_count > 0 ? &J.file : &J.swap;
+
+    if (file->waiting_count == 0)
+        return false;
+    test_file_end(file, J.trial.order == NEWEST ? file->waiting_count - 1 : 0);
+    return true;
+}
+
+static void wait_io(struct test_world *world, struct quire_section *section)
+{
+    (void)world, (void)section;
+    if (!transfer_end())
+        fail("a transfer is waited for, and there is none");
+}
+
+static const unsigned char *frame_bytes(pfn_t pfn)
+{
+    return J.world.frames + ((size_t)(pfn - J.world.config.first_frame) << QUIRE_PAGE_SHIFT);
+}
+
+/* Everything has been written back: the first page in memory that is not what the file has. */
+static uint64_t unwritten_page(void)
+{
+    struct qi_cpu *cpu = qi_enter(J.world.q);
+    uint64_t end = qi_pages_up(quire_section_size(J.section)), page = 0;
+
+    for (; page < end; page++) {
+        entry_t e = qi_section_peek(J.section, page);
+
+        if (entry_present(e) && memcmp(frame_bytes(entry_pfn(e)),
+                                       J.disk + (page << QUIRE_PAGE_SHIFT), QUIRE_PAGE_SIZE) != 0)
+            break;
+    }
+    qi_leave(cpu);
+    return page < end ? page : UINT64_MAX;
+}
+
+static enum quire_status do_sync(void)
+{
+    uint64_t failed = J.file.failed_writes, page;
+    enum quire_status status = quire_section_sync(J.section, 0, UINT64_MAX, 0, NULL);
+
+    failed = J.file.failed_writes - failed;
+    if (status != (failed ? QUIRE_IO_ERROR : QUIRE_OK))
+        fail("%llu writes have failed, and a sync says %s", (unsigned long long)failed,
+             quire_status_name(status));
+    if (!failed && J.file.bytes && (page = unwritten_page()) != UINT64_MAX)
+        fail("page %llu was written back, and is not in the file", (unsigned long long)page);
+    return status;
+}
+
 static vaddr_t section_offset(unsigned page)
 {
     return address_of(page) < SECTION_SIZE ? address_of(page) : SECTION_SIZE;
@@ -432,11 +557,11 @@ static enum quire_status do_section(const struct step *s)
 
     switch (s->kind) {
     case 'S':
-        test_file_init(&J.file, &J.world, s->b ? J.disk : NULL, SECTION_SIZE);
+        device_init(&J.file, s->b ? J.disk : NULL, SECTION_SIZE);
         for (unsigned i = 0; i < 8; i++)
             memset(J.disk + address_of(i), (int)(0x80 + i), QUIRE_PAGE_SIZE);
         return test_file_open(&J.file, at, &J.section);
-    case 'y': return quire_section_sync(J.section, 0, UINT64_MAX, 0, NULL);
+    case 'y': return do_sync();
     case 'z': return quire_section_resize(J.section, at);
     case 'q': return quire_section_discard(J.section, at, section_offset(s->b) - at);
     case 'i': (void)quire_section_purge(J.section, 0, UINT64_MAX, true); return QUIRE_OK;
@@ -459,21 +584,29 @@ static enum quire_status do_view(const struct step *s)
                           J.section, 0);
 }
 
+/*
+ * Pages leave, and those that are written lose their frames.  After a write that failed no other is
+ * begun, for a device that goes on failing would have them begun for ever.  Of writes that end late
+ * one ends here, so that some pages are wanted again in the middle of theirs.
+ */
 static enum quire_status do_page(const struct step *s)
 {
     vaddr_t at = address_of(s->a);
+    uint64_t failed = J.transfers.failed;
     enum quire_status status;
     struct qi_cpu *cpu;
 
     if (s->kind == 'D') {
-        test_file_init(&J.swap, &J.world, J.slots, sizeof J.slots);
+        memset(J.slots, 0xee, sizeof J.slots); /* nothing of the run before is found in them */
+        device_init(&J.swap, J.slots, sizeof J.slots);
         test_file_page_to(&J.swap, QUIRE_PAGEFILE_CHECKSUM);
         return QUIRE_OK;
     }
     status =
         quire_advise_pages(J.space[s->space], at, address_of(s->a + s->b) - at, QUIRE_PAGES_OUT);
-    while (qi_page_out(J.world.q))
+    while (J.transfers.failed == failed && qi_page_out(J.world.q))
         ;
+    (void)transfer_end();
     cpu = qi_enter(J.world.q);
     qi_paged_steal(cpu, UINT32_MAX);
     qi_leave(cpu);
@@ -555,11 +688,23 @@ static const unsigned char *page_bytes(unsigned s, unsigned page)
     quire_page(J.space[s], address_of(page), &p);
     if (p.kind == QUIRE_PAGE_EMPTY || p.kind == QUIRE_PAGE_GUARD)
         return zeros;
-    return J.world.frames + ((size_t)(p.pfn - J.world.config.first_frame) << QUIRE_PAGE_SHIFT);
+    return frame_bytes(p.pfn);
+}
+
+static void more_frames(void)
+{
+    if (J.frames_added == FRAMES)
+        return;
+    if (quire_add_frames(J.world.q, J.world.config.first_frame + J.frames_added,
+                         FRAMES - J.frames_added) != QUIRE_OK)
+        fail("frames can not be added");
+    J.frames_added = FRAMES;
 }
 
 static void compare_end(bool first)
 {
+    if (J.brings) /* and so does looking */
+        more_frames();
     for (unsigned s = 0; s < SPACES; s++) {
         for (unsigned page = 0; page < PAGES; page++) {
             if (first)
@@ -576,7 +721,9 @@ static void compare_end(bool first)
         quire_frame_give(J.world.q, J.taken[--J.taken_count]);
     if (J.section)
         (void)do_section(&(struct step){.kind = 'E'});
-    if (J.scenario[0] == 'S' && J.file.gone != 1)
+    while (transfer_end())
+        ;
+    if (J.file.world && J.file.gone != 1)
         fail("the section has gone %u times", J.file.gone);
     audit();
     /* The zero page is the one frame that stays. */
@@ -587,22 +734,16 @@ static void compare_end(bool first)
 
 /* ---- runs ------------------------------------------------------------------------------------ */
 
-static void more_frames(void)
-{
-    if (J.frames_added == FRAMES)
-        return;
-    if (quire_add_frames(J.world.q, J.world.config.first_frame + J.frames_added,
-                         FRAMES - J.frames_added) != QUIRE_OK)
-        fail("frames can not be added");
-    J.frames_added = FRAMES;
-}
-
-/* Unmapping may take from the reserve, so without one it is refused as well. */
+/*
+ * Unmapping may take from the reserve, so without one it is refused as well.  Not so with a page
+ * file: a search that lets pages leave is content only with more than is needed (core/balance.c),
+ * and the next call may find that what has left is enough.
+ */
 static bool is_urgent(const struct step *s) { return s->kind == 'u'; }
 
 static void reserve_check(const struct step *s)
 {
-    if (!is_urgent(s) || J.world.options.reserve == 0)
+    if (!is_urgent(s) || J.world.options.reserve == 0 || J.swap.world)
         return;
     J.world.q->frames.reserve = 0;
     if (step_do(s) != QUIRE_NO_MEMORY)
@@ -644,7 +785,51 @@ static void need_check(const struct step *s, uint64_t had, uint32_t used)
 
 /* Does it come before the passage that fails?  Then it is what it was in the undisturbed run, after
  * which everything was looked at. */
-static bool is_same_again(void) { return J.fail_at > 0 && J.passed_by[J.step] < J.fail_at; }
+static bool is_same_again(void) { return J.trial.at > 0 && J.passed_by[J.step] < J.trial.at; }
+
+/* May a step be refused so?  `failed`: a passage, or transfer, has failed in it. */
+static bool is_right(enum quire_status status, bool failed)
+{
+    if (status == QUIRE_NO_MEMORY && J.frames_added < FRAMES)
+        return true;
+    if (status == QUIRE_NO_MEMORY)
+        return failed && !J.trial.transfers;
+    return failed && status == (J.trial.transfers ? QUIRE_IO_ERROR : QUIRE_TOO_MANY_SPACES);
+}
+
+/*
+ * A refused step, tried again with devices that work.  False: there is no memory for it.  That is
+ * right where there are few frames and all that could leave has been written: what is enough
+ * depends on what came before, for a search is content only with some frames more than the call
+ * counts (core/balance.c), and an edit of regions counts frames that it has given back itself.
+ */
+static bool step_recovers(const struct step *s)
+{
+    enum quire_status status = step_do(s);
+    uint32_t unwritten = qi_load(&J.world.q->paging.modified.count);
+
+    if (status == QUIRE_NO_MEMORY && J.frames_added < FRAMES && unwritten == 0)
+        return false;
+    if (status != QUIRE_OK)
+        fail("%s when tried again with devices that work, and %u pages to be written",
+             quire_status_name(status), unwritten);
+    return true;
+}
+
+/* The same with memory; `tight`: it was refused while only `had` frames were free. */
+static void step_again(const struct step *s, bool tight, uint64_t had)
+{
+    more_frames();
+    uint32_t free_again = J.least_free = frames_free();
+    test_touch = least_free_look;
+    enum quire_status status = step_do(s);
+    test_touch = NULL;
+    least_free_look(NULL, false);
+    if (tight && is_access(s) && !J.brings)
+        need_check(s, had, free_again - J.least_free);
+    if (status != QUIRE_OK)
+        fail("%s when tried again with memory", quire_status_name(status));
+}
 
 /* A step, and where it is refused, that nothing has changed, and that it can be done after that. */
 static void step_run(const struct step *s)
@@ -655,7 +840,7 @@ static void step_run(const struct step *s)
         return;
     }
     static struct canon before, after;
-    uint64_t free_before = frames_free();
+    uint64_t free_before = frames_free(), failed_before = J.failing->failed;
     enum quire_status status;
     bool copy = s->kind == 'W' || s->kind == 'R' || J.brings;
 
@@ -671,7 +856,9 @@ static void step_run(const struct step *s)
     }
     J.refusals++;
     J.result->failures++;
-    if (status == QUIRE_TOO_MANY_SPACES ? test_failure.failed == 0 : status != QUIRE_NO_MEMORY)
+    bool failed = J.failing->failed > failed_before;
+    bool tight = status == QUIRE_NO_MEMORY && J.frames_added < FRAMES;
+    if (!is_right(status, failed))
         fail("%s", quire_status_name(status));
     if (!copy)
         canon_write(&after, J.world.q, J.space, SPACES, CANON_EXACT_VALUES | CANON_NO_HARDWARE);
@@ -680,29 +867,30 @@ static void step_run(const struct step *s)
     if (!copy && frames_free() != free_before)
         fail("it was refused, and %llu frames are free, not %llu",
              (unsigned long long)frames_free(), (unsigned long long)free_before);
-    bool tight = test_failure.failed == 0;
-    test_failure.at = 0;
-    if (tight) {
+    J.failing->at = 0;
+    if (tight)
         reserve_check(s);
-        more_frames();
-    }
-    uint32_t free_again = J.least_free = frames_free();
-    test_touch = least_free_look;
-    status = step_do(s);
-    test_touch = NULL;
-    least_free_look(NULL, false);
-    if (tight && is_access(s) && !J.brings)
-        need_check(s, free_before, free_again - J.least_free);
-    if (status != QUIRE_OK)
-        fail("%s when tried again with memory", quire_status_name(status));
+    if (!J.trial.transfers || !step_recovers(s))
+        step_again(s, tight, free_before);
     audit();
 }
 
-static void run(uint32_t frames, uint32_t reserve, uint64_t fail_at, bool from_then_on)
+static void failure_set(const struct trial *t)
+{
+    test_failure_set(0, false, 0);
+    J.transfers = (struct test_failure){0};
+    J.failing = t->transfers ? &J.transfers : &test_failure;
+    J.failing->at = t->at;
+    J.failing->from_then_on = t->from_then_on;
+}
+
+/* The steps; returns how many passages or transfers there were. */
+static uint64_t run(const struct trial *t)
 {
     const char *text = J.scenario;
     struct step s;
 
+    J.trial = *t;
     test_world_create(&J.world, &(struct test_options){.frames = FRAMES,
                                                        .max_spaces = SPACES,
                                                        .max_pins = PINS,
@@ -712,70 +900,84 @@ static void run(uint32_t frames, uint32_t reserve, uint64_t fail_at, bool from_t
                                                           cache. */
                                                        .callers = 1,
                                                        .held = 64,
-                                                       .reserve = reserve,
+                                                       .reserve = t->reserve,
                                                        .max_slots = PAGES,
                                                        .keep_free = 1,
                                                        .no_frames = true});
     J.world.quiet = true;
+    J.world.wait_io = wait_io;
     memset(J.space, 0, sizeof J.space);
     J.section = NULL;
+    J.file = J.swap = (struct test_file){0};
     J.brings = J.scenario[0] == 'S' || J.scenario[0] == 'D';
     J.taken_count = J.step = J.refusals = J.done_pages = J.pinned = J.unpinned = 0;
-    J.frames_added = frames;
-    if (quire_add_frames(J.world.q, J.world.config.first_frame, frames) != QUIRE_OK)
+    J.frames_added = t->frames;
+    if (quire_add_frames(J.world.q, J.world.config.first_frame, t->frames) != QUIRE_OK)
         fail("frames can not be added");
-    J.fail_at = fail_at;
-    test_failure_set(fail_at, from_then_on, 0);
+    failure_set(t);
     for (; step_read(&text, &s); J.step++) {
         if (J.step == STEPS_MAX)
             fail("too many steps");
         step_run(&s);
-        if (J.n == 0)
-            J.passed_by[J.step] = test_failure.passed;
+        if (t->at == 0)
+            J.passed_by[J.step] = J.failing->passed;
     }
+    J.failing->at = 0;
     J.result->runs++;
+    return J.failing->passed;
 }
 
-static void run_again(uint32_t frames, uint32_t reserve, uint64_t fail_at, bool from_then_on)
+/* A run, and its end: the bytes are those of the first. */
+static uint64_t run_compared(const struct trial *t, bool first)
 {
-    run(frames, reserve, fail_at, from_then_on);
-    compare_end(false);
+    uint64_t count = run(t);
+
+    compare_end(first);
     test_world_destroy(&J.world);
+    return count;
 }
 
-/* Every number of frames, up to the first that is enough. */
-static void frames_run(const char *how, uint32_t reserve)
+/* Every number of frames, up to the first that is enough, which it returns. */
+static uint32_t frames_run(struct trial t)
 {
-    J.how = how;
-    for (J.n = 1; J.n < FRAMES; J.n++) {
-        run_again((uint32_t)J.n, reserve, 0, false);
+    for (t.frames = 1; t.frames < FRAMES; t.frames++) {
+        run_compared(&t, false);
         if (J.refusals == 0)
-            return;
+            return t.frames;
     }
     fail("no number of frames is enough");
 }
 
-static void scenario_run(void)
+/* Failure at each passage or transfer, which are counted first: returns how many there are. */
+static uint64_t failures_run(struct trial t, bool first)
 {
-    uint64_t passages;
+    uint64_t count = run_compared(&t, first);
 
-    J.how = "undisturbed";
-    J.n = 0;
-    run(FRAMES, 0, 0, false);
-    passages = test_failure.passed;
-    compare_end(true);
-    test_world_destroy(&J.world);
-    J.result->passages += passages;
-    for (J.n = 1; J.n <= passages; J.n++) {
-        J.how = "failure once at passage";
-        run_again(FRAMES, 0, J.n, false);
+    if (J.refusals > 0)
+        fail("a step was refused without a failure");
+    for (t.at = 1; t.at <= count; t.at++) {
+        t.from_then_on = false;
+        run_compared(&t, false);
         if (J.refusals == 0 && !J.brings)
             fail("nothing was refused");
-        J.how = "failure from passage";
-        run_again(FRAMES, 0, J.n, true);
+        t.from_then_on = true;
+        run_compared(&t, false);
     }
-    frames_run("frames", 0);
-    frames_run("frames (4 in reserve)", 4);
+    return count;
+}
+
+static void scenario_run(void)
+{
+    J.result->passages += failures_run((struct trial){.frames = FRAMES}, true);
+    uint32_t enough = frames_run((struct trial){0});
+    frames_run((struct trial){.reserve = 4});
+    for (enum order order = AT_ONCE; J.brings && order < ORDERS; order++) {
+        struct trial t = {.frames = FRAMES, .order = order, .transfers = true};
+
+        J.result->transfers += failures_run(t, false);
+        t.frames = order == AT_ONCE ? enough : frames_run(t);
+        J.result->transfers += failures_run(t, false);
+    }
 }
 
 static void on_signal(int number)

@@ -17,8 +17,9 @@ struct inject_options {
 struct inject_result {
     bool failed;
     unsigned scenarios;
-    uint64_t runs, passages; /* passages: of the undisturbed runs */
-    uint64_t failures;       /* steps that were refused */
+    uint64_t runs;
+    uint64_t passages, transfers; /* of the undisturbed runs */
+    uint64_t failures;            /* steps that were refused */
     uint64_t by_site[QI_SITE_COUNT];
     char why[512], scenario[1024];
 };

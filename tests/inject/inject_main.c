@@ -37,9 +37,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "again: %s --scenario \"%s\"\n", argv[0], r.scenario);
         return 1;
     }
-    printf("inject: ok (%u scenarios, %u sites, %llu passages, %llu runs, %llu refusals)\n",
+    printf("inject: ok (%u scenarios, %u sites, %llu passages, %llu transfers, %llu runs, "
+           "%llu refusals)\n",
            r.scenarios, (unsigned)QI_SITE_COUNT, (unsigned long long)r.passages,
-           (unsigned long long)r.runs, (unsigned long long)r.failures);
+           (unsigned long long)r.transfers, (unsigned long long)r.runs,
+           (unsigned long long)r.failures);
     /* A site that is never passed, or never made to fail, fails the run. */
     printf("[proof] failures_injected %llu\n[proof] failure_sites_pct 100\n",
            (unsigned long long)r.failures);
