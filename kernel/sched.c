@@ -15,6 +15,8 @@
 
 #include "swap.h"
 
+enum { ZEROED_A_STEP = 8 };
+
 struct proc *current;
 bool sched_wanted;
 
@@ -129,12 +131,18 @@ void wake_all(struct waitq *q)
         sched_wake(any_queue.first);
 }
 
+/*
+ * One short step of what can be done while nobody wants the processor, so that somebody who becomes
+ * ready need not wait: page out, then zero frames.  False: there is nothing.
+ */
+static bool idle_step(void) { return swap_idle() || quire_zero_ahead(quire, ZEROED_A_STEP) > 0; }
+
 static void wait_for_somebody(void)
 {
     uint64_t start = tsc_read();
 
     while (!ready_first) {
-        if (swap_idle())
+        if (idle_step())
             cpu_breathe();
         else
             cpu_idle();
