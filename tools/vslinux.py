@@ -279,7 +279,7 @@ def quire_run(tests, build, work, files, command, memory, mode):
             with open(part, "rb") as source:
                 shutil.copyfileobj(source, out)
     tests.MEMORY["swap"] = f"{memory}M"
-    process, port = tests.server_start(work, {})
+    process, port = tests.server_start(work)
     try:
         console, _ = tests.boot(build, "swap", archive, "run=swap", tests.page_file(port))
     finally:

@@ -46,6 +46,8 @@ BOOT_SECONDS = {"scripts": 240, "ladder": 280, "programs": 280, "usertests": 240
                 "swap_nbd": 500}
 MEMORY = {"pressure": "48M", "ladder": "512M", "programs": "512M", "swap": "32M",
           "swap_errors": "32M", "swap_nbd": "32M"}  # and 256M for the others
+# What the server of a suite's page file does wrong, as nbdkit's filter "error" has it.
+ERRORS = {"swap_errors": "error-pwrite-rate=1%"}
 # Suites whose scripts race a `sleep` against other work.
 COUNTED = {"ladder", "programs"}
 # Rungs that need what is not there yet: threads, sockets.
@@ -270,7 +272,7 @@ def keep(build, suite, console):
 PAGE_FILE = 512 << 20
 
 
-def server_start(work, options):
+def server_start(work, error="", port=None):
     """An nbdkit that serves a page file on a free port of the loopback; the process and the port.
 
     With a port it starts again there: what it has served is in a file and outlives it."""
@@ -278,14 +280,13 @@ def server_start(work, options):
     if not os.path.exists(path):
         with open(path, "wb") as out:
             out.truncate(PAGE_FILE)
-    port = options.get("port")
     if port is None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-    process = subprocess.Popen(["nbdkit", "-f", "-i", "127.0.0.1", "-p", str(port),
-                                *options.get("filter", []), "file", path,
-                                *options.get("parameters", [])], stderr=subprocess.DEVNULL)
+    wrong = ["--filter=error", "file", path, error] if error else ["file", path]
+    process = subprocess.Popen(["nbdkit", "-f", "-i", "127.0.0.1", "-p", str(port), *wrong],
+                               stderr=subprocess.DEVNULL)
     return process, port
 
 
@@ -296,8 +297,29 @@ def page_file(port):
             "-device", "virtio-blk-pci,drive=pages,rerror=report,werror=report"]
 
 
+class Server:
+    """A page file for a suite, served while the block runs: QEMU's options for it."""
+
+    def __init__(self, work, suite):
+        self.process, self.port = server_start(work, ERRORS.get(suite, ""))
+        self.trouble = Trouble(work, self.process, self.port) if suite == "swap_nbd" else None
+
+    def __enter__(self):
+        if self.trouble:
+            self.trouble.start()
+        return page_file(self.port)
+
+    def __exit__(self, *_):
+        if self.trouble:
+            self.trouble.end()
+        else:
+            self.process.kill()
+            self.process.wait()
+
+
 class Trouble(threading.Thread):
-    """Kills the server every few seconds, and starts it again a second later."""
+    """Kills the server once pages have gone to it, and then every few seconds, and starts it again
+    a second later."""
 
     def __init__(self, work, process, port):
         super().__init__()
@@ -305,13 +327,21 @@ class Trouble(threading.Thread):
         self.killed = 0
         self.enough = threading.Event()
 
+    def written(self):
+        return os.stat(os.path.join(self.work, "pagefile")).st_mtime_ns
+
     def run(self):
-        while not self.enough.wait(5):
+        before = self.written()
+        while self.written() == before:
+            if self.enough.wait(0.2):
+                return
+        while not self.enough.is_set():
             self.process.kill()
             self.process.wait()
             self.killed += 1
             self.enough.wait(1)
-            self.process, _ = server_start(self.work, {"port": self.port})
+            self.process, _ = server_start(self.work, port=self.port)
+            self.enough.wait(5)
 
     def end(self):
         self.enough.set()
@@ -320,42 +350,40 @@ class Trouble(threading.Thread):
         self.process.wait()
 
 
-def suite_swap(build, work, results, suite, only):
-    options = {}
-    if suite == "swap_errors":
-        options = {"filter": ["--filter=error"], "parameters": ["error-pwrite-rate=1%"]}
-    process, port = server_start(work, options)
-    trouble = Trouble(work, process, port)
-    if suite == "swap_nbd":
-        trouble.start()
-    before = results.failed
-    try:
-        console = suite_list(build, work, results, suite, only, page_file(port))
-    finally:
-        if suite == "swap_nbd":
-            trouble.end()
-            print(f"  the server was killed {trouble.killed} times")
-        else:
-            process.kill()
-            process.wait()
+def paging_problem(suite, console, killed):
+    """Print what was paged; what is wrong with it, or None."""
     paging = re.findall(rb"^%s paging (\S+) pswpin (\d+) pswpout (\d+) (?:pswp\S+ \d+ )*"
                         rb"pswpin (\d+) pswpout (\d+)" % MARK.encode(), console, re.M)
-    for name, was_in, was_out, now_in, now_out in paging:
-        print(f"  {name.decode():14} {int(now_out) - int(was_out):7} pages out "
-              f"{int(now_in) - int(was_in):7} in")
+    all_in = all_out = 0
+    for name, *numbers in paging:
+        was_in, was_out, now_in, now_out = map(int, numbers)
+        print(f"  {name.decode():14} {now_out - was_out:7} pages out {now_in - was_in:7} in")
+        all_in, all_out = all_in + now_in - was_in, all_out + now_out - was_out
     errors = re.search(rb"^pswpin_errors (\d+)\npswpout_errors (\d+)$", console, re.M)
-    problem = None
+    if errors is None:
+        return "the machine's counts are not there"
+    in_errors, out_errors = map(int, errors.groups())
+    print(f"  transfers that failed: {in_errors} in, {out_errors} out")
+    if killed is not None:
+        print(f"  the server was killed {killed} times")
     if b"out of memory" in console:
-        problem = "a program was killed while there was room in the page file"
-    elif errors is None:
-        problem = "the machine's counts are not there"
-    elif suite == "swap_errors" and int(errors.group(2)) == 0:
-        problem = "no write failed"
-    elif suite != "swap_errors" and (int(errors.group(1)) or int(errors.group(2))):
-        problem = "transfers failed that nobody made fail"
-    if errors:
-        print(f"  transfers that failed: {int(errors.group(1))} in, {int(errors.group(2))} out")
-    results.say(f"{suite}/paging", problem)
+        return "a program was killed while there was room in the page file"
+    if all_in == 0 or all_out == 0:
+        return f"nothing is proved: {all_out} pages went out, {all_in} came in"
+    if killed == 0:
+        return "the server was never killed"
+    if suite == "swap_errors":
+        return "no write failed" if out_errors == 0 else None
+    return "transfers failed that nobody made fail" if in_errors or out_errors else None
+
+
+def suite_swap(build, work, results, suite, only):
+    before = results.failed
+    server = Server(work, suite)
+    with server as disk:
+        console = suite_list(build, work, results, suite, only, disk)
+    killed = server.trouble.killed if server.trouble else None
+    results.say(f"{suite}/paging", paging_problem(suite, console, killed))
     if results.failed > before:
         keep(build, suite, console)
 
