@@ -11,7 +11,7 @@
 
 enum { PAGES = 8, LENGTH = PAGES * PAGE };
 
-static long advise(const void *at, uint64_t pages, int advice)
+long advise(const void *at, uint64_t pages, int advice)
 {
     return call3(SYS_madvise, address_of(at), pages * PAGE, (uint64_t)advice);
 }
@@ -125,12 +125,12 @@ void test_advice_fork(void)
     EXPECT_EQUAL(fault_of(plain + PAGE, false), 0);
 }
 
-/* Which pages are there, as a string. */
-static const char *core_of(const void *at, unsigned pages)
+const char *core_of(const void *at, unsigned pages)
 {
-    static char text[PAGES + 1];
-    uint8_t bytes[PAGES];
+    static char text[SHOWN_MAX + 1];
+    uint8_t bytes[SHOWN_MAX];
 
+    EXPECT(pages <= SHOWN_MAX);
     EXPECT_EQUAL(call3(SYS_mincore, address_of(at), (uint64_t)pages * PAGE, address_of(bytes)), 0);
     for (unsigned i = 0; i < pages; i++) {
         text[i] = (bytes[i] & 1) != 0 ? '1' : '0';
@@ -139,17 +139,21 @@ static const char *core_of(const void *at, unsigned pages)
     return text;
 }
 
-/* The same by pagemap, whose bits 63 and 61 say that a page is there, and whether it is shared. */
-static const char *map_of(const void *at, unsigned pages)
+const char *map_of(const void *at, unsigned pages)
 {
-    static char text[PAGES + 1];
-    uint64_t words[PAGES];
+    static char text[SHOWN_MAX + 1];
+    uint64_t words[SHOWN_MAX];
     int fd = (int)sys_open("/proc/self/pagemap", O_RDONLY, 0);
 
+    EXPECT(pages <= SHOWN_MAX);
     EXPECT_EQUAL(sys_pread(fd, words, pages * 8, address_of(at) / PAGE * 8), pages * 8);
     (void)sys_close(fd);
     for (unsigned i = 0; i < pages; i++) {
-        text[i] = words[i] >> 63 == 0 ? '0' : (words[i] >> 61 & 1) != 0 ? 's' : '1';
+        bool there = words[i] >> 63 != 0;
+        bool shared = (words[i] >> 61 & 1) != 0;
+        bool out = (words[i] >> 62 & 1) != 0;
+        EXPECT(!there || !out);
+        text[i] = out ? 'o' : !there ? '0' : shared ? 's' : '1';
     }
     text[pages] = '\0';
     return text;

@@ -171,23 +171,6 @@ void test_memory_file(void)
 
 /* ---- what /proc says ------------------------------------------------------------------------- */
 
-static char text[1 << 16];
-
-static void file_text(const char *path)
-{
-    int fd = (int)sys_open(path, O_RDONLY, 0);
-    size_t used = 0;
-    long n;
-
-    EXPECT(fd >= 0);
-    while ((n = sys_read(fd, text + used, sizeof(text) - 1 - used)) > 0) {
-        used += (size_t)n;
-    }
-    EXPECT_EQUAL(n, 0);
-    text[used] = '\0';
-    (void)sys_close(fd);
-}
-
 static bool hex_is(const char **at, uint64_t wanted)
 {
     uint64_t value = 0;
@@ -198,9 +181,7 @@ static bool hex_is(const char **at, uint64_t wanted)
     return value == wanted;
 }
 
-/* The line of maps or smaps that begins with these addresses, behind them; ends the test if there
- * is none. */
-static const char *line_of(const void *at, uint64_t pages)
+const char *line_of(const char *text, const void *at, uint64_t pages)
 {
     for (const char *line = text; *line != '\0';) {
         const char *c = line;
@@ -216,21 +197,12 @@ static const char *line_of(const void *at, uint64_t pages)
     test_failed(__FILE__, __LINE__, "no line for the mapping", (long)address_of(at));
 }
 
-/* The number of KiB behind `label`, at or after `from`. */
-static long kib_of(const char *from, const char *label)
+long kib_of(const char *from, const char *label)
 {
     long n = 0;
+    const char *behind = number_find(from, label, &n);
 
-    while (*from != '\0' && !string_starts(from, label)) {
-        from++;
-    }
-    EXPECT(*from != '\0');
-    for (from += string_length(label); *from == ' ' || *from == '\t'; from++) {
-    }
-    for (; *from >= '0' && *from <= '9'; from++) {
-        n = n * 10 + *from - '0';
-    }
-    EXPECT(string_starts(from, " kB\n"));
+    EXPECT(behind != NULL && string_starts(behind, " kB\n"));
     return n;
 }
 
@@ -245,18 +217,18 @@ void test_maps_text(void)
 
     EXPECT_EQUAL(sys_mprotect(address_of(plain) + PAGE, PAGE, PROT_NONE), 0);
     EXPECT_EQUAL(sys_mprotect(address_of(plain) + 2 * PAGE, PAGE, PROT_READ | PROT_EXEC), 0);
-    file_text("/proc/self/maps");
-    EXPECT(string_starts(line_of(view, 1), "r--s 00003000 00:"));
-    EXPECT(string_starts(line_of(own, 2), "rw-p 00000000 00:"));
-    EXPECT(string_starts(line_of(plain + PAGE, 1), "---p 00000000 00:00 0 \n"));
-    EXPECT(string_starts(line_of(plain + 2 * PAGE, 1), "r-xp 00000000 00:00 0 \n"));
-    EXPECT(string_starts(line_of(shared, 2), "rw-s 00000000 00:"));
-    const char *line = line_of(view, 1);
+    const char *text = file_text("/proc/self/maps");
+    EXPECT(string_starts(line_of(text, view, 1), "r--s 00003000 00:"));
+    EXPECT(string_starts(line_of(text, own, 2), "rw-p 00000000 00:"));
+    EXPECT(string_starts(line_of(text, plain + PAGE, 1), "---p 00000000 00:00 0 \n"));
+    EXPECT(string_starts(line_of(text, plain + 2 * PAGE, 1), "r-xp 00000000 00:00 0 \n"));
+    EXPECT(string_starts(line_of(text, shared, 2), "rw-s 00000000 00:"));
+    const char *line = line_of(text, view, 1);
     while (*line != '/') {
         line++;
     }
     EXPECT(string_starts(line, "/memfd:maps text (deleted)\n"));
-    line = line_of(shared, 2);
+    line = line_of(text, shared, 2);
     while (*line != '/') {
         line++;
     }
@@ -269,8 +241,7 @@ static void smaps_expect(const void *at, uint64_t pages, const long wanted[6])
     static const char *const labels[] = {
         "Rss:", "Pss:", "Shared_Clean:", "Shared_Dirty:", "Private_Clean:", "Private_Dirty:"};
 
-    file_text("/proc/self/smaps");
-    const char *entry = line_of(at, pages);
+    const char *entry = line_of(file_text("/proc/self/smaps"), at, pages);
     EXPECT_EQUAL(kib_of(entry, "Size:"), pages * 4);
     for (unsigned i = 0; i < 6; i++) {
         long is = kib_of(entry, labels[i]);
@@ -308,7 +279,7 @@ void test_smaps(void)
     EXPECT_EQUAL(sys_read(ready[0], &byte, 1), 1);
     /* Three pages are half each; the fourth has become two. */
     smaps_expect(plain, PAGES, (const long[]){16, 10, 0, 12, 0, 4});
-    file_text("/proc/self/smaps_rollup");
+    const char *text = file_text("/proc/self/smaps_rollup");
     long parts = kib_of(text, "Pss_Anon:") + kib_of(text, "Pss_File:") + kib_of(text, "Pss_Shmem:");
     EXPECT(parts <= kib_of(text, "Pss:"));
     EXPECT(parts + 2 >= kib_of(text, "Pss:")); /* each is rounded down */

@@ -8,16 +8,19 @@
  * holds, so a test that leaves a wrong count behind fails even when its own checks were content.
  * It runs on Linux too; there the parts that need quire are left out and the rest must pass.
  *
- * usertests [prefix ...] runs the tests whose names begin so.
+ * usertests [prefix ...] runs the tests whose names begin so; without any, all but those that need
+ * a page file.
  */
 #include "usertests.h"
 
 int user_main(int argc, char **argv, char **envp);
 
-static const struct {
+struct test {
     void (*function)(void);
     const char *name;
-} tests[] = {
+};
+
+static const struct test tests[] = {
     {test_exit_codes, "exit_codes"},
     {test_fork_many, "fork_many"},
     {test_fork_tree, "fork_tree"},
@@ -105,6 +108,13 @@ static const struct {
     {test_fork_bomb, "fork_bomb"},
 };
 
+/* These need a page file, or one that fails: they run when they are asked for. */
+static const struct test paging_tests[] = {
+    {test_paging_out, "paging_out"},       {test_paging_back, "paging_back"},
+    {test_paging_locked, "paging_locked"}, {test_paging_views, "paging_views"},
+    {test_paging_fork, "paging_fork"},     {test_reading_fails, "reading_fails"},
+};
+
 bool on_quire(void)
 {
     static int known = -1;
@@ -180,77 +190,90 @@ __attribute__((noinline)) unsigned stack_run_away(unsigned n)
     return n == stack_run_end ? 0 : stack_run_away(n + 1) + room[n % sizeof(room)];
 }
 
-/*
- * The number behind the first `label` in a file of /proc/quire; `missing` where there is no such
- * file, -1 where the file does not have the label.
- */
-static long number_read(const char *path, const char *label, long missing)
+const char *file_text(const char *path)
 {
-    static char text[4096];
+    static char text[1 << 16];
     long fd = sys_open(path, O_RDONLY, 0);
     size_t used = 0;
-    long number = 0;
     long got;
 
     if (fd < 0) {
-        return missing;
+        return NULL;
     }
     while ((got = sys_read((int)fd, text + used, sizeof(text) - 1 - used)) > 0) {
         used += (size_t)got;
     }
     (void)sys_close((int)fd);
     text[used] = '\0';
-    const char *at = text;
-    while (*at != '\0' && !string_starts(at, label)) {
-        at++;
-    }
-    if (*at == '\0') {
-        return -1;
-    }
-    for (at += string_length(label); *at >= '0' && *at <= '9'; at++) {
-        number = number * 10 + (*at - '0');
-    }
-    return number;
+    return text;
 }
 
-long frames_free(void) { return number_read("/proc/quire/counters", "frames_free ", 0); }
+const char *number_find(const char *text, const char *label, long *number)
+{
+    while (*text != '\0' && !string_starts(text, label)) {
+        text++;
+    }
+    if (*text == '\0') {
+        return NULL;
+    }
+    text += string_length(label);
+    while (*text == ' ' || *text == '\t') {
+        text++;
+    }
+    for (*number = 0; *text >= '0' && *text <= '9'; text++) {
+        *number = *number * 10 + (*text - '0');
+    }
+    return text;
+}
 
-static bool test_run(unsigned i)
+/* 0 where there is no such file, -1 where the file does not have the label. */
+static long number_read(const char *path, const char *label)
+{
+    const char *text = file_text(path);
+    long number = 0;
+
+    return text == NULL || number_find(text, label, &number) != NULL ? number : -1;
+}
+
+long frames_free(void) { return number_read("/proc/quire/counters", "frames_free "); }
+
+static bool test_run(const struct test *test)
 {
     int64_t start = clock_ms();
     int pid = sys_fork();
 
     if (pid == 0) {
-        tests[i].function();
+        test->function();
         sys_exit(0);
     }
     if (pid < 0) {
-        print("test %s: FAILED (fork: %d)\n", tests[i].name, pid);
+        print("test %s: FAILED (fork: %d)\n", test->name, pid);
         return false;
     }
     int status = child_wait(pid);
-    long findings = number_read("/proc/quire/audit", "audit: ", 0);
+    long findings = number_read("/proc/quire/audit", "audit: ");
     if (status != 0 || findings != 0) {
-        print("test %s: FAILED (status %x, audit %ld)\n", tests[i].name, (unsigned)status,
-              findings);
+        print("test %s: FAILED (status %x, audit %ld)\n", test->name, (unsigned)status, findings);
         return false;
     }
-    print("test %s: OK (%ld ms)\n", tests[i].name, (long)(clock_ms() - start));
+    print("test %s: OK (%ld ms)\n", test->name, (long)(clock_ms() - start));
     return true;
 }
 
-static bool test_wanted(const char *name, int argc, char **argv)
+static bool test_asked(const char *name, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         if (string_starts(name, argv[i])) {
             return true;
         }
     }
-    return argc <= 1;
+    return false;
 }
 
 int user_main(int argc, char **argv, char **envp)
 {
+    enum { TESTS = sizeof(tests) / sizeof(tests[0]) };
+    enum { ALL = TESTS + sizeof(paging_tests) / sizeof(paging_tests[0]) };
     unsigned passed = 0;
     unsigned failed = 0;
 
@@ -263,11 +286,12 @@ int user_main(int argc, char **argv, char **envp)
                    ? 42
                    : 1;
     }
-    for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-        if (!test_wanted(tests[i].name, argc, argv)) {
+    for (unsigned i = 0; i < ALL; i++) {
+        const struct test *test = i < TESTS ? &tests[i] : &paging_tests[i - TESTS];
+        if (!test_asked(test->name, argc, argv) && (argc > 1 || i >= TESTS)) {
             continue;
         }
-        if (test_run(i)) {
+        if (test_run(test)) {
             passed++;
         } else {
             failed++;

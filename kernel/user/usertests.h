@@ -14,6 +14,13 @@ bool on_quire(void);
 /* Free frames of memory, as /proc/quire/counters has it; 0 where there is none. */
 long frames_free(void);
 
+/* A file of at most 64 KiB, mostly of /proc, whole; null where there is none.  The next call writes
+ * over it. */
+const char *file_text(const char *path);
+/* The number behind the first `label` and blanks; where it ends, or null: there is no such label.
+ */
+const char *number_find(const char *text, const char *label, long *number);
+
 /* What one access at an address did, tried in a forked child. */
 enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_JUMP };
 /* 0: it went through.  Otherwise the signal that ended the child. */
@@ -36,6 +43,21 @@ uint8_t *file_view(int fd, uint64_t pages, int prot, int flags);
 /* One byte of a file. */
 uint8_t byte_at(int fd, uint64_t offset);
 void byte_put(int fd, uint64_t offset, uint8_t byte);
+
+/* madvise of pages. */
+long advise(const void *at, uint64_t pages, int advice);
+/* Of at most so many pages, a character for each, as a string that the next call writes over. */
+enum { SHOWN_MAX = 16 };
+/* Which are there, says mincore: 1 or 0. */
+const char *core_of(const void *at, unsigned pages);
+/* The same by pagemap: s when a file or others have it too, o when it is out, in a page file. */
+const char *map_of(const void *at, unsigned pages);
+
+/* The line of a mapping in a text of maps or smaps, behind its addresses.  Ends the test if there
+ * is none. */
+const char *line_of(const char *text, const void *at, uint64_t pages);
+/* The number of KiB behind `label`, at or after `from`. */
+long kib_of(const char *from, const char *label);
 
 /* How an access in a child faulted at this address: one of these, or 0: it did not; 1: elsewhere.
  */
@@ -138,6 +160,14 @@ void test_other_memory(void);
 void test_memory_file(void);
 void test_maps_text(void);
 void test_smaps(void);
+
+/* paging.c */
+void test_paging_out(void);
+void test_paging_back(void);
+void test_paging_locked(void);
+void test_paging_views(void);
+void test_paging_fork(void);
+void test_reading_fails(void);
 
 /* secret.c */
 void test_secrets_freed(void);

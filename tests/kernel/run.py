@@ -16,8 +16,10 @@ BUILD holds kernel.elf, debian.cpio and user/usertests, user/twins.  Suites, eac
                that there is; the rest goes to a page file.  For each: pages out and in
     swap_errors  the same, with a page file of which one write in a hundred fails
     swap_nbd   the same, with a page file on a server (nbdkit) that is killed and comes back
-    usertests  kernel/user/usertests.c, the whole table
+    usertests  kernel/user/usertests.c, all that needs no page file
     pressure   its tests of running out, on a machine with little memory
+    swap_tests   its tests of paging, with a page file
+    swap_sigbus  the one of a page file that cannot be read
     demo       the demonstration that `make run` shows
     disks      a section over a disk, in memory and out; with reads and writes that QEMU fails
     console    an interactive shell: line editing, erase, end of file, Ctrl-C, Ctrl-Z, exit
@@ -43,11 +45,15 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 EXIT_OK = 85  # isa-debug-exit makes 2n + 1 of the kernel's 42
 BOOT_SECONDS = {"scripts": 240, "ladder": 280, "programs": 280, "usertests": 240, "pressure": 120,
                 "demo": 60, "console": 60, "disks": 60, "swap": 500, "swap_errors": 500,
-                "swap_nbd": 500}
+                "swap_nbd": 500, "swap_tests": 120, "swap_sigbus": 60}
 MEMORY = {"pressure": "48M", "ladder": "512M", "programs": "512M", "swap": "32M",
-          "swap_errors": "32M", "swap_nbd": "32M"}  # and 256M for the others
+          "swap_errors": "32M", "swap_nbd": "32M", "swap_tests": "48M",
+          "swap_sigbus": "48M"}  # and 256M for the others
 # What the server of a suite's page file does wrong, as nbdkit's filter "error" has it.
-ERRORS = {"swap_errors": "error-pwrite-rate=1%"}
+ERRORS = {"swap_errors": "error-pwrite-rate=1%", "swap_sigbus": "error-pread-rate=100%"}
+# The suites of kernel/user/usertests.c, and which of its tests they ask for.
+ASKED = {"usertests": "", "swap_tests": ",paging_", "swap_sigbus": ",reading_fails",
+         "pressure": ",out_of_memory,full_disk,fork,cow,copyout"}
 # Suites whose scripts race a `sleep` against other work.
 COUNTED = {"ladder", "programs"}
 # Rungs that need what is not there yet: threads, sockets.
@@ -388,10 +394,15 @@ def suite_swap(build, work, results, suite, only):
         keep(build, suite, console)
 
 
-def suite_usertests(build, work, results, suite, words):
+def suite_swap_tests(build, work, results, suite):
+    with Server(work, suite) as disk:
+        suite_usertests(build, work, results, suite, disk)
+
+
+def suite_usertests(build, work, results, suite, more=()):
     archive = os.path.join(work, "archive-" + suite)
     image(build, archive, [])
-    console, status = boot(build, suite, archive, words)
+    console, status = boot(build, suite, archive, "run=usertests" + ASKED[suite], more)
     text = console.decode(errors="replace")
     before = results.failed
     for name, verdict in re.findall(r"^test (\S+): (OK|FAILED.*)", text, re.M):
@@ -565,8 +576,8 @@ def main():
     work = tempfile.mkdtemp()
     try:
         for suite in sys.argv[2:] or ["scripts", "ladder", "programs", "usertests", "pressure",
-                                      "demo", "disks", "console", "swap", "swap_errors",
-                                      "swap_nbd"]:
+                                      "demo", "disks", "console", "swap_tests", "swap_sigbus",
+                                      "swap", "swap_errors", "swap_nbd"]:
             suite, _, only = suite.partition(":")
             if suite == "scripts":
                 suite_scripts(build, work, results)
@@ -574,11 +585,10 @@ def main():
                 suite_list(build, work, results, suite, only.split(",") if only else [])
             elif suite in ("swap", "swap_errors", "swap_nbd"):
                 suite_swap(build, work, results, suite, only.split(",") if only else [])
-            elif suite == "usertests":
-                suite_usertests(build, work, results, suite, "run=usertests")
-            elif suite == "pressure":
-                suite_usertests(build, work, results, suite,
-                                "run=usertests,out_of_memory,full_disk,fork,cow,copyout")
+            elif suite in ("swap_tests", "swap_sigbus"):
+                suite_swap_tests(build, work, results, suite)
+            elif suite in ("usertests", "pressure"):
+                suite_usertests(build, work, results, suite)
             elif suite == "demo":
                 suite_demo(build, work, results)
             elif suite == "disks":
