@@ -100,7 +100,7 @@ class Part:
         for name, value in filter(None, (figure_of(line) for line in lines)):
             self.figures[name] = value
         if status:
-            said = [line for line in lines if line.startswith("FAILED")] or lines[-1:] or [""]
+            said = [line for line in lines if "FAILED" in line] or lines[-1:] or [""]
             self.failure = f"FAILED proof: {self.name}: {status}: {said[0][:400]}; all of it: " \
                            f"{os.path.relpath(log, ROOT)}; again: {self.again()}"
 
@@ -177,6 +177,9 @@ def other_parts(build, turn):
                           os.path.join(build, "test_unit_clone_micro")], 150)
     yield Part("x86_64", [sys.executable, os.path.join(ROOT, "tests", "x86_64", "run.py"), build,
                           turn + 100, 36_000, 2_000, 60], 60)
+    # Status 1 unless all rungs passed, and pages went out and came in.
+    yield Part("kernel.swap", [sys.executable, os.path.join(ROOT, "tests", "kernel", "run.py"),
+                               build, "swap"], 63)
     yield Part("coverage", [sys.executable, os.path.join(TOOLS, "coverage.py"), build, "--jobs", 1,
                             "--report", os.path.join(build, "uncovered.md")], 180)
     yield Part("mutants", [sys.executable, os.path.join(TOOLS, "mutate.py"), build, "--jobs", 1,
