@@ -38,7 +38,7 @@ enum {
     NODES_MAX = 1 << 15,
     PASS_STATES = 1 << 14,
     PASS_GROWTH = 4,
-    PAIR_STATES_MAX = 1 << 20,
+    PAIR_STATES_MAX = 1 << 24,
     WARM_UPS = 16,
     AHEAD_MAX = 1024, /* steps */
 };
