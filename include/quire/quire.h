@@ -700,8 +700,9 @@ void quire_pagefile_info(struct quire_pagefile *file, struct quire_pagefile_info
 
 /*
  * One step of a worker, of bounded length: age some pages, take some out of use, begin to write
- * some.  True: there is more to do now; false: enough is free, or nothing can be done before a
- * transfer ends.  Any CPU may call it.  Holds all CPUs out of quire while it looks at one table.
+ * some.  True: there is more to do now; false: enough is free, nothing can be done before a
+ * transfer ends, or writes go on failing (each call tries once more).  Any CPU may call it.  Holds
+ * all CPUs out of quire while it looks at one table.
  */
 bool quire_balance(struct quire *q);
 /* One whole pass that takes nothing out of use.  Yields between slices. */
