@@ -200,8 +200,7 @@ static bool reads_ahead(struct qi_cpu *cpu)
            qi_frames_reserve(cpu, 1, false);
 }
 
-/* Take empty slots from this one on into a transfer, as far as memory goes, and none that is shut.
- */
+/* Take empty slots from this one on into a transfer: none that is shut, and as memory allows. */
 static void read_collect(struct qi_cpu *cpu, struct quire_io *io, struct qi_slot slot,
                          uint32_t wanted)
 {

@@ -40,17 +40,24 @@ static void out_and_back(void)
     finish_pages(&f);
 }
 
+/* A leaf of which so many pages hold what put_each() gives them, and a fork of the space. */
+static void begin_forked(struct fixture *f, unsigned pages, struct quire_space **a,
+                         struct quire_space **b)
+{
+    begin_pages(f, (struct test_options){0});
+    *a = space_new(&f->u);
+    map(&f->u, *a, 0, PAGE(LEAF_PAGES), RW);
+    put_each(&f->u, *a, pages);
+    *b = fork_of(&f->u, *a);
+}
+
 /* Goal: what forks share leaves once, and each of them reads and writes its own afterwards. */
 static void shared_by_fork(void)
 {
     struct fixture f;
     struct quire_space *a, *b, *c;
 
-    begin_pages(&f, (struct test_options){0});
-    a = space_new(&f.u);
-    map(&f.u, a, 0, PAGE(LEAF_PAGES), RW);
-    put_each(&f.u, a, 4);
-    b = fork_of(&f.u, a);
+    begin_forked(&f, 4, &a, &b);
     put(&f.u, b, PAGE(1), 21); /* b borrows the others */
     c = fork_of(&f.u, b);
     quire_age(f.u.w.q);
@@ -75,11 +82,7 @@ static void trim_home_while_twin_maps(void)
     struct fixture f;
     struct quire_space *a, *b;
 
-    begin_pages(&f, (struct test_options){0});
-    a = space_new(&f.u);
-    map(&f.u, a, 0, PAGE(LEAF_PAGES), RW);
-    put_each(&f.u, a, 2);
-    b = fork_of(&f.u, a);
+    begin_forked(&f, 2, &a, &b);
     put(&f.u, b, PAGE(1), 21); /* b has a leaf of its own, and borrows the other page */
     CHECK(get(&f.u, b, 0) == 1);
     send_out(&f, a, 1);
@@ -103,11 +106,7 @@ static void reuse_under_pageout(void)
     struct quire_space *a, *b;
     uint64_t reuses;
 
-    begin_pages(&f, (struct test_options){0});
-    a = space_new(&f.u);
-    map(&f.u, a, 0, PAGE(LEAF_PAGES), RW);
-    put_each(&f.u, a, 2);
-    b = fork_of(&f.u, a);
+    begin_forked(&f, 2, &a, &b);
     put(&f.u, b, PAGE(1), 21);
     end(&f.u, a);
     f.file.late = true;
@@ -478,14 +477,6 @@ static void age_is_told(void)
     finish_pages(&f);
 }
 
-static void steal(struct fixture *f, uint32_t count)
-{
-    struct qi_cpu *cpu = qi_enter(f->u.w.q);
-
-    CHECK(qi_paged_steal(cpu, count) == count);
-    qi_leave(cpu);
-}
-
 /* Goal: of the pages on standby those lose their frames first that nobody has wanted, then those
  * that were called cold, whoever left first. */
 static void standby_by_priority(void)
@@ -505,7 +496,7 @@ static void standby_by_priority(void)
     write_all(&f);
     put_each(&f.u, b, PAGES);
     send_out(&f, b, PAGES);
-    steal(&f, PAGES);
+    CHECK(steal(&f, PAGES) == PAGES);
     reads = f.file.pages_read;
     for (unsigned i = 0; i < PAGES; i++)
         CHECK(get(&f.u, a, PAGE(i)) == i + 1);
@@ -514,7 +505,7 @@ static void standby_by_priority(void)
     CHECK(get(&f.u, b, 0) == 1); /* the others come with it, and nobody wants them */
     CHECK(f.file.pages_read == reads + PAGES);
     send_out(&f, a, PAGES);
-    steal(&f, PAGES - 1);
+    CHECK(steal(&f, PAGES - 1) == PAGES - 1);
     reads = f.file.pages_read;
     for (unsigned i = 0; i < PAGES; i++)
         CHECK(get(&f.u, a, PAGE(i)) == i + 1);
@@ -645,11 +636,7 @@ static void out_below_hidden(void)
     struct fixture f;
     struct quire_space *a, *b;
 
-    begin_pages(&f, (struct test_options){0});
-    a = space_new(&f.u);
-    map(&f.u, a, 0, PAGE(LEAF_PAGES), RW);
-    put_each(&f.u, a, 4);
-    b = fork_of(&f.u, a);
+    begin_forked(&f, 4, &a, &b);
     CHECK_OK(quire_protect(a, 0, PAGE(LEAF_PAGES), 0));
     CHECK(stats_of(&f.u).hidden > 0);
     all_out(&f);

@@ -66,13 +66,19 @@ static inline void send_out(struct fixture *f, struct quire_space *space, uint64
     write_all(f);
 }
 
-/* And their frames are given away. */
-static inline void steal_all(struct fixture *f)
+/* Frames of standby pages are given away, at most so many; returns how many. */
+static inline uint32_t steal(struct fixture *f, uint32_t most)
 {
     struct qi_cpu *cpu = qi_enter(f->u.w.q);
+    uint32_t count = qi_paged_steal(cpu, most);
 
-    qi_paged_steal(cpu, UINT32_MAX);
     qi_leave(cpu);
+    return count;
+}
+
+static inline void steal_all(struct fixture *f)
+{
+    (void)steal(f, UINT32_MAX);
     CHECK(stats_of(&f->u).standby == 0);
     audit(&f->u);
 }
