@@ -5,10 +5,11 @@
  * The block is mapped once, at a fixed address where that is free, so that pointers within it, on
  * the stacks too, are right after every restore and the same in every run of the program.  Of a
  * stack only the live part counts, from the stack pointer to the top; what lies below is left over
- * from calls that have returned.
+ * from calls that have returned.  Nor does count what the library only counts for its users.
  */
 #define _GNU_SOURCE
 #include "machine.h"
+#include "space.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,8 @@ static void must(enum quire_status status)
     fprintf(stderr, "schedule: no world: %s\n", quire_status_name(status));
     exit(2);
 }
+
+static void hash_begin(void);
 
 void world_create(unsigned cpus, unsigned slots)
 {
@@ -75,6 +78,7 @@ void world_create(unsigned cpus, unsigned slots)
         w->cpu[i].root = QI_NO_FRAME;
         w->cpu[i].state = CPU_DONE;
     }
+    hash_begin();
 }
 
 size_t world_size(void) { return (size_t)(stacks - block); }
@@ -195,40 +199,70 @@ static uint64_t hash_bytes(const void *bytes, size_t n, uint64_t seed)
  * to the next few lines change: what was hashed last is kept, and compared.
  */
 static struct {
-    size_t lines;
+    bool begun;
     uint64_t sum, of_line[BLOCK_MAX / LINE];
     _Alignas(LINE) unsigned char content[BLOCK_MAX];
+    _Alignas(LINE) unsigned char counts[BLOCK_MAX]; /* 0xff: this byte does; else 0 */
 } hashed;
+
+static void ignore(const void *address, size_t size)
+{
+    memset(hashed.counts + world_offset(address), 0, size);
+}
+
+/*
+ * Statistics decide nothing, and whoever adds to them has done something else that counts.  Of
+ * frames in each state the sum over all CPUs is asked for, and the records say it too.
+ */
+static void hash_begin(void)
+{
+    const struct quire *q = sim.world->q;
+    hashed.begun = false;
+    memset(hashed.counts, 0xff, world_size());
+    for (unsigned i = 0; i < q->cpu_count; i++) {
+        ignore(&q->cpus[i].stats, sizeof q->cpus[i].stats);
+        ignore(q->cpus[i].by_state, sizeof q->cpus[i].by_state);
+        if (q->frames.colours == 1)
+            ignore(&q->cpus[i].next_colour, sizeof q->cpus[i].next_colour);
+    }
+}
+
+static uint64_t line_hash(size_t i)
+{
+    const uint64_t *now = (const uint64_t *)(block + i * LINE);
+    const uint64_t *counts = (const uint64_t *)(hashed.counts + i * LINE);
+    uint64_t words[LINE / 8];
+    for (unsigned n = 0; n < LINE / 8; n++)
+        words[n] = now[n] & counts[n];
+    return hash_bytes(words, LINE, i);
+}
 
 static void hash_line(size_t i)
 {
     const unsigned char *now = block + i * LINE;
-    if (!memcmp(now, hashed.content + i * LINE, LINE))
+    if (hashed.begun && !memcmp(now, hashed.content + i * LINE, LINE))
         return;
     hashed.sum -= hashed.of_line[i];
-    hashed.of_line[i] = hash_bytes(now, LINE, i);
+    hashed.of_line[i] = line_hash(i);
     hashed.sum += hashed.of_line[i];
     memcpy(hashed.content + i * LINE, now, LINE);
 }
 
-static uint64_t hash_lines(size_t first, size_t end)
+static uint64_t hash_lines(size_t at, size_t end)
 {
-    size_t at = first;
-    if (hashed.lines != end) {
-        /* Another size: as if every line had been zero. */
-        memset(&hashed, 0, sizeof hashed);
-        hashed.lines = end;
-        for (size_t i = first; i < end; i++) {
-            hashed.of_line[i] = hash_bytes(hashed.content, LINE, i);
-            hashed.sum += hashed.of_line[i];
-        }
+    if (!hashed.begun) {
+        hashed.sum = 0;
+        memset(hashed.of_line, 0, sizeof hashed.of_line);
     }
-    for (; at + PIECE <= end; at += PIECE)
-        if (memcmp(block + at * LINE, hashed.content + at * LINE, (size_t)PIECE * LINE))
-            for (size_t i = at; i < at + PIECE; i++)
-                hash_line(i);
-    for (; at < end; at++)
-        hash_line(at);
+    for (; at < end; at += PIECE) {
+        size_t stop = at + PIECE < end ? at + PIECE : end;
+        if (hashed.begun &&
+            !memcmp(block + at * LINE, hashed.content + at * LINE, (stop - at) * LINE))
+            continue;
+        for (size_t i = at; i < stop; i++)
+            hash_line(i);
+    }
+    hashed.begun = true;
     return hashed.sum;
 }
 

@@ -37,8 +37,8 @@
 enum {
     NODES_MAX = 1 << 15,
     PASS_STATES = 1 << 14,
-    PASS_GROWTH = 4,
-    PAIR_STATES_MAX = 1 << 24,
+    PASS_GROWTH = 8,
+    PAIR_STATES_MAX = 1 << 26,
     WARM_UPS = 16,
     AHEAD_MAX = 1024, /* steps */
 };
@@ -46,22 +46,33 @@ enum {
 
 /* A state with decisions left to try. */
 struct node {
-    size_t snapshot;            /* where it begins */
+    size_t snapshot, ahead;     /* where they begin */
     uint32_t decisions, points; /* of the trace */
     uint8_t count, next;
     struct decision option[OPTIONS_MAX];
 };
 
-/* What one CPU does alone from a state. */
-struct ahead {
-    unsigned count, made;
-    struct decision step[AHEAD_MAX];
-    bool last[AHEAD_MAX];                /* with this step the CPU gave way by itself */
-    bool buffers[AHEAD_MAX];             /* .. it stored something that is not visible yet */
-    uint8_t asks[AHEAD_MAX + 1];         /* CPUs that are interrupted by this step or a later one */
-    struct notes touched[AHEAD_MAX + 1]; /* .. by each step, and by waiting after the last */
+/* A step of one CPU alone, or the end of what it does so. */
+struct ahead_step {
+    struct decision step;
+    bool last;            /* with this step the CPU gave way by itself */
+    bool buffers;         /* .. it stored something that is not visible yet */
+    uint8_t asks;         /* CPUs that are interrupted by this step or a later one */
+    struct notes touched; /* .. by this step; at the end, by waiting */
     /* The same of all steps from this one on: of the program, and of interrupts. */
-    struct notes later[AHEAD_MAX + 1], interrupts[AHEAD_MAX + 1];
+    struct notes later, interrupts;
+};
+
+/*
+ * What one CPU does alone from a state: the steps from `made` on, of which those before `known` are
+ * right.  Only if it is complete they are all, and what is said of all later ones is right, too.
+ */
+struct ahead {
+    unsigned count, made, known;
+    bool complete;
+    bool round;       /* at the end it begins again, for ever, until another CPU does something */
+    uint64_t yielded; /* the state when it last let others run */
+    struct ahead_step at[AHEAD_MAX + 1];
 };
 
 static struct {
@@ -76,8 +87,6 @@ static struct {
     uint64_t *visited; /* hashes, 0: free */
     uint64_t visited_count, visited_size;
     struct ahead ahead[2];
-    bool fresh;   /* ahead is of the state that was pushed last */
-    bool kept[2]; /* ahead is of the state that stands there */
 } x;
 
 /* ---- states that were met ------------------------------------------------------------------ */
@@ -174,10 +183,25 @@ static void touch_waiting(const struct cpu *cpu, struct notes *notes)
         return;
     if (cpu->state == CPU_WAITS && cpu->key && !cpu->woken) {
         memset(&step_notes, 0, sizeof step_notes);
-        step_note(cpu->key, 4, false);
+        if (cpu->key == &sim.world->io_ending)
+            step_note_object(OBJECT_PAGER, 0, false);
+        else
+            step_note(cpu->key, 4, false);
         *notes = step_notes;
     } else {
         touch_everything(notes);
+    }
+}
+
+/* What it did it will do again. */
+static void touch_again(struct ahead *a)
+{
+    struct ahead_step *end = &a->at[a->count];
+    memset(end, 0, sizeof *end);
+    for (unsigned i = 0; i < a->count; i++) {
+        notes_join(&end->touched, &a->at[i].touched);
+        if (a->at[i].step.kind == DECIDE_INTERRUPT)
+            end->asks |= (uint8_t)(1u << a->at[i].step.cpu);
     }
 }
 
@@ -185,52 +209,87 @@ static void touch_waiting(const struct cpu *cpu, struct notes *notes)
 static bool disturbed(const struct ahead *a, unsigned cpu)
 {
     for (unsigned i = 0; i < a->count; i++)
-        if (a->step[i].kind == DECIDE_INTERRUPT && a->step[i].cpu == cpu &&
-            notes_conflict(&a->touched[i], &a->later[0]))
+        if (a->at[i].step.kind == DECIDE_INTERRUPT && a->at[i].step.cpu == cpu &&
+            notes_conflict(&a->at[i].touched, &a->at[0].later))
             return true;
     return false;
 }
 
 static void ahead_sum_up(struct ahead *a, unsigned cpu)
 {
-    a->made = 0;
-    a->asks[a->count] = 0;
-    a->later[a->count] = a->touched[a->count];
-    memset(&a->interrupts[a->count], 0, sizeof a->interrupts[0]);
+    a->at[a->count].later = a->at[a->count].touched;
+    memset(&a->at[a->count].interrupts, 0, sizeof a->at[0].interrupts);
     for (unsigned i = a->count; i-- > 0;) {
-        a->later[i] = a->later[i + 1];
-        a->interrupts[i] = a->interrupts[i + 1];
-        a->asks[i] = a->asks[i + 1];
-        if (a->step[i].kind == DECIDE_INTERRUPT)
-            a->asks[i] |= (uint8_t)(1u << a->step[i].cpu);
-        notes_join(a->step[i].kind == DECIDE_INTERRUPT ? &a->interrupts[i] : &a->later[i],
-                   &a->touched[i]);
+        struct ahead_step *s = &a->at[i];
+        bool interrupt = s->step.kind == DECIDE_INTERRUPT;
+        s->later = s[1].later;
+        s->interrupts = s[1].interrupts;
+        s->asks = s[1].asks;
+        if (interrupt)
+            s->asks |= (uint8_t)(1u << s->step.cpu);
+        notes_join(interrupt ? &s->interrupts : &s->later, &s->touched);
     }
     if (!disturbed(a, cpu))
         return;
     for (unsigned i = 0; i <= a->count; i++)
-        touch_everything(&a->later[i]);
+        touch_everything(&a->at[i].later);
+}
+
+/*
+ * Does the next step of one touch what the other surely does?  It may be said too often: then more
+ * orders are tried than there need be.
+ */
+static bool surely_meets(const struct ahead *a, const struct ahead *other)
+{
+    if (a->complete && a->made == a->count)
+        return true; /* there is no next step */
+    if (a->made == a->known)
+        return false;
+    const struct notes *step = &a->at[a->made].touched;
+    if (other->complete)
+        return notes_conflict(step, &other->at[other->made].later);
+    for (unsigned i = other->made; i < other->known; i++)
+        if (notes_conflict(step, &other->at[i].touched))
+            return true;
+    return false;
 }
 
 /* A step has been made, and noted in step_notes; for whom: */
 static struct ahead *recorded;
-static unsigned recorded_cpu;
+static bool met_by_first, met_by_other; /* what it meets is seen; what the other's next step meets
+                                         */
 
 static void record(enum decision_kind kind, unsigned cpu, bool last)
 {
     struct ahead *a = recorded;
+    const struct ahead *other = a == x.ahead ? &x.ahead[1] : &x.ahead[0];
     if (a->count < AHEAD_MAX) {
-        a->step[a->count] = (struct decision){(uint8_t)kind, (uint8_t)cpu, 1};
-        a->last[a->count] = last;
-        a->buffers[a->count] = machine_buffered(&sim.world->cpu[cpu]) > 0;
-        a->touched[a->count++] = step_notes;
+        struct ahead_step *s = &a->at[a->count++];
+        s->step = (struct decision){(uint8_t)kind, (uint8_t)cpu, 1};
+        s->last = last;
+        s->buffers = machine_buffered(&sim.world->cpu[cpu]) > 0;
+        s->touched = step_notes;
+        if (++a->known == 1)
+            met_by_first = surely_meets(a, other);
+        met_by_other |= other->made < other->known &&
+                        notes_conflict(&other->at[other->made].touched, &s->touched);
     }
     memset(&step_notes, 0, sizeof step_notes);
+    /* More need not be known if neither can go first. */
+    sim.halt |= a->count == AHEAD_MAX || (met_by_first && met_by_other);
 }
 
 static void record_within(bool store)
 {
-    record(store ? DECIDE_DRAIN : DECIDE_RUN, recorded_cpu, false);
+    struct ahead *a = recorded;
+    record(store ? DECIDE_DRAIN : DECIDE_RUN, a == &x.ahead[1], false);
+    if (store || !sim.yielded)
+        return;
+    uint64_t now = world_hash();
+    a->round = now == a->yielded;
+    sim.halt |= a->round;
+    a->yielded = now;
+    sim.yielded = false;
 }
 
 /* Moves the world; the caller goes back. */
@@ -238,25 +297,54 @@ static void look_ahead(struct ahead *a, unsigned cpu)
 {
     struct decision options[OPTIONS_MAX];
     const struct decision *next;
+    a->count = a->made = a->known = 0;
+    a->complete = false;
     recorded = a;
-    recorded_cpu = cpu;
-    a->count = 0;
+    met_by_first = false;
+    met_by_other = surely_meets(&x.ahead[!cpu], a);
+    a->yielded = 0;
+    a->round = sim.yielded = sim.halt = false;
     sim.step_over = record_within;
     memset(&step_notes, 0, sizeof step_notes);
-    while (!share_grew && a->count < AHEAD_MAX &&
-           (next = alone(options, run_options(options), cpu))) {
+    while (!share_grew && !sim.halt && (next = alone(options, run_options(options), cpu))) {
         struct decision d = *next;
         if (d.kind == DECIDE_RUN)
             d.n = POINTS_MAX;
         run_apply(&d);
-        record((enum decision_kind)d.kind, d.cpu, true);
+        if (!sim.halt)
+            record((enum decision_kind)d.kind, d.cpu, true);
     }
     sim.step_over = NULL;
-    if (a->count == AHEAD_MAX)
-        touch_everything(&a->touched[a->count]);
+    a->complete = true;
+    a->at[a->count].asks = 0;
+    if (a->round)
+        touch_again(a);
+    else if (sim.halt)
+        a->complete = a->count == AHEAD_MAX;
     else
-        touch_waiting(&sim.world->cpu[cpu], &a->touched[a->count]);
+        touch_waiting(&sim.world->cpu[cpu], &a->at[a->count].touched);
+    if (!a->complete)
+        return;
+    if (a->count == AHEAD_MAX)
+        touch_everything(&a->at[a->count].touched);
     ahead_sum_up(a, cpu);
+}
+
+static void forget(struct ahead *a)
+{
+    a->known = a->made;
+    a->complete = false;
+}
+
+/* A step was made that touched this: what is seen ahead is right as far as it does not meet that.
+ */
+static void met(struct ahead *a, const struct notes *step)
+{
+    unsigned i = a->made;
+    while (i < a->known && !notes_conflict(&a->at[i].touched, step))
+        i++;
+    a->known = i;
+    a->complete = false;
 }
 
 /*
@@ -268,51 +356,62 @@ static bool can_be_made(const struct ahead *a, const struct ahead *other)
 {
     if (a->made == a->count)
         return false;
-    const struct notes *notes = &a->touched[a->made];
-    const struct decision *step = &a->step[a->made];
-    if (notes_conflict(notes, &other->later[other->made]))
+    const struct ahead_step *s = &a->at[a->made], *rest = &other->at[other->made];
+    if (notes_conflict(&s->touched, &rest->later))
         return false;
-    if (step->kind == DECIDE_INTERRUPT)
+    if (s->step.kind == DECIDE_INTERRUPT)
         return true;
-    if (step->kind == DECIDE_RUN && a->buffers[a->made] &&
-        (other->asks[other->made] >> step->cpu & 1))
+    if (s->step.kind == DECIDE_RUN && s->buffers && (rest->asks >> s->step.cpu & 1))
         return false;
-    return !notes_conflict(notes, &other->interrupts[other->made]);
+    return !notes_conflict(&s->touched, &rest->interrupts);
 }
 
 /* Make what can be made at once.  An interrupt that was pending is in both, and happens once. */
 static void make(struct ahead *a, struct ahead *other)
 {
-    struct decision d = a->step[a->made];
+    struct decision d = a->at[a->made].step;
     bool last;
     if (d.kind == DECIDE_DRAIN)
         d.n = (uint16_t)(sim.world->history.drained[d.cpu] + 1);
     do
-        last = a->last[a->made++];
+        last = a->at[a->made++].last;
     while (d.kind == DECIDE_RUN && !last && can_be_made(a, other) &&
-           a->step[a->made].kind == DECIDE_RUN && ++d.n);
+           a->at[a->made].step.kind == DECIDE_RUN && ++d.n);
     if (run_possible(&d))
         run_apply(&d);
-    while (other->made < other->count && other->step[other->made].kind == DECIDE_INTERRUPT &&
-           !run_possible(&other->step[other->made]))
+    while (other->made < other->count && other->at[other->made].step.kind == DECIDE_INTERRUPT &&
+           !run_possible(&other->at[other->made].step))
         other->made++;
+}
+
+/* See ahead what both do, or as much of it as shows that no step can be made; true: all of it. */
+static bool see_ahead(void)
+{
+    size_t here = x.end;
+    uint32_t decisions = trace.count, points = trace.points;
+    bool kept = false;
+    if (surely_meets(&x.ahead[0], &x.ahead[1]) && surely_meets(&x.ahead[1], &x.ahead[0]))
+        return false;
+    for (unsigned cpu = 0; cpu < 2; cpu++) {
+        if (x.ahead[cpu].complete)
+            continue;
+        if (!kept)
+            snapshot_put(here);
+        kept = true;
+        look_ahead(&x.ahead[cpu], cpu);
+        go_back(here, decisions, points);
+        if (!x.ahead[cpu].complete)
+            return false;
+    }
+    return true;
 }
 
 /* Make the steps that can change places with all that the other CPU does.  False: there is none. */
 static bool make_steps(void)
 {
     struct ahead *a = &x.ahead[0], *b = &x.ahead[1];
-    size_t here = x.end;
-    uint32_t decisions = trace.count, points = trace.points;
-    snapshot_put(here);
-    for (unsigned cpu = 0; cpu < 2; cpu++) {
-        if (x.kept[cpu])
-            continue;
-        look_ahead(&x.ahead[cpu], cpu);
-        go_back(here, decisions, points);
-    }
-    bool made = false;
-    while (!share_grew) {
+    bool made = false, all = see_ahead();
+    while (all && !share_grew) {
         if (can_be_made(a, b))
             make(a, b);
         else if (can_be_made(b, a))
@@ -321,20 +420,48 @@ static bool make_steps(void)
             break;
         made = true;
     }
-    x.kept[0] = x.kept[1] = made; /* what is left to do of both has not changed */
-    return made;
+    return made; /* what is left to do of both has not changed */
 }
 
-/* The first decision after a node was pushed: who makes it does what was seen ahead. */
-static void keep_ahead(const struct decision *d)
+/* Behind a snapshot: what is seen ahead. */
+static size_t ahead_put(size_t at)
 {
     for (unsigned cpu = 0; cpu < 2; cpu++) {
-        struct ahead *a = &x.ahead[cpu];
-        x.kept[cpu] = x.fresh && d->kind == DECIDE_RUN && d->cpu == cpu && a->made < a->count &&
-                      a->step[a->made].kind == DECIDE_RUN;
-        a->made += x.kept[cpu];
+        const struct ahead *a = &x.ahead[cpu];
+        unsigned count = (a->complete ? a->count + 1 : a->known) - a->made;
+        struct ahead *out = (struct ahead *)(x.snapshots + at);
+        memcpy(out, a, offsetof(struct ahead, at));
+        memcpy(out->at, &a->at[a->made], count * sizeof a->at[0]);
+        out->count -= a->made;
+        out->known -= a->made;
+        out->made = 0;
+        at += offsetof(struct ahead, at) + count * sizeof a->at[0];
     }
-    x.fresh = false;
+    return (at + 63) & ~(size_t)63;
+}
+
+static void ahead_get(size_t at)
+{
+    for (unsigned cpu = 0; cpu < 2; cpu++) {
+        const struct ahead *in = (const struct ahead *)(x.snapshots + at);
+        unsigned count = in->complete ? in->count + 1 : in->known;
+        size_t size = offsetof(struct ahead, at) + count * sizeof in->at[0];
+        memcpy(&x.ahead[cpu], in, size);
+        at += size;
+    }
+}
+
+/* A decision: who makes it does what was seen ahead, and the other does so until it meets that. */
+static void ahead_step(const struct decision *d)
+{
+    struct ahead *a = &x.ahead[d->cpu], *other = &x.ahead[!d->cpu];
+    if (d->kind == DECIDE_RUN && a->made < a->known && a->at[a->made].step.kind == DECIDE_RUN) {
+        met(other, &a->at[a->made].touched);
+        a->made++;
+    } else {
+        forget(a);
+        forget(other);
+    }
 }
 
 /* ---- the search ---------------------------------------------------------------------------- */
@@ -350,8 +477,9 @@ static void node_push(const struct decision *options, unsigned count)
     n->count = (uint8_t)count;
     n->next = 0;
     memcpy(n->option, options, count * sizeof options[0]);
-    x.end = snapshot_put(x.end);
-    x.fresh = x.program->cpus == 2;
+    x.end = n->ahead = snapshot_put(x.end);
+    if (x.program->cpus == 2)
+        x.end = ahead_put(x.end);
 }
 
 /* Try the next decision of the last node. */
@@ -360,11 +488,14 @@ static void node_next(void)
     struct node *n = &x.node[x.depth - 1];
     struct decision d = n->option[n->next++];
     go_back(n->snapshot, n->decisions, n->points);
+    if (x.program->cpus == 2) {
+        ahead_get(n->ahead);
+        ahead_step(&d);
+    }
     if (n->next == n->count) {
         x.end = n->snapshot;
         x.depth--;
     }
-    keep_ahead(&d);
     run_apply(&d);
 }
 
@@ -385,7 +516,8 @@ static void go_on(void)
     unsigned count;
     do {
         while ((count = run_options(options)) == 1 && !share_grew) {
-            x.kept[0] = x.kept[1] = false;
+            forget(&x.ahead[0]);
+            forget(&x.ahead[1]);
             run_apply(&options[0]);
         }
         if (share_grew || !visit())
@@ -403,7 +535,8 @@ static void go_on(void)
 static void search_begin(void)
 {
     x.depth = 0;
-    x.fresh = x.kept[0] = x.kept[1] = false;
+    forget(&x.ahead[0]);
+    forget(&x.ahead[1]);
     go_back(0, 0, 0);
     share_grew = false;
     x.end = snapshot_put(0); /* the beginning stays there */
@@ -437,18 +570,17 @@ static void search(void)
     }
 }
 
-/* Some whole runs, only to learn which words are shared. */
-static void warm_up(void)
+/* Some whole runs, only to learn which words are shared; others each time. */
+static void warm_up(uint64_t *rng)
 {
     struct decision options[OPTIONS_MAX];
-    uint64_t rng = 1;
     unsigned count;
     for (unsigned i = 0; i < WARM_UPS; i++) {
         search_begin();
         while ((count = run_options(options)) > 0) {
-            struct decision d = options[random_below(&rng, count)];
+            struct decision d = options[random_below(rng, count)];
             if (d.kind == DECIDE_RUN)
-                d.n = (uint16_t)(1 + random_below(&rng, 1u << i % 8));
+                d.n = (uint16_t)(1 + random_below(rng, 1u << i % 8));
             run_apply(&d);
         }
     }
@@ -456,6 +588,7 @@ static void warm_up(void)
 
 static void exhaust_body(void *context)
 {
+    uint64_t rng = 1;
     (void)context;
     sim.tracking = false;
     trace.count = trace.points = 0;
@@ -463,11 +596,12 @@ static void exhaust_body(void *context)
     world_snapshot(x.snapshots);
     sim.tracking = true;
     share_reset();
-    warm_up();
-    sim.stepwise = true;
-    do
+    do {
+        sim.stepwise = false;
+        warm_up(&rng);
+        sim.stepwise = true;
         search();
-    while (share_grew);
+    } while (share_grew);
 }
 
 bool exhaust_program(const struct program *program, uint64_t states_max, struct exploration *e,
@@ -495,8 +629,8 @@ bool exhaust_program(const struct program *program, uint64_t states_max, struct 
 
 /*
  * The programs with one operation on each of two CPUs, by number.  First those that `make proof`
- * wants: from a dozen start states, no variants of operations, both CPUs in one space; then, from
- * there, in two spaces; then all others.
+ * wants: no variants of operations, both CPUs in one space, from twelve start states, from four
+ * with a section and from four with a page file; then, from there, in two spaces; then all others.
  */
 enum pair_group { PAIRS, PAIRS_APART, PAIRS_OTHER, PAIR_GROUPS };
 
@@ -518,7 +652,10 @@ static bool pair_program(uint64_t number, struct program *p)
 
 static enum pair_group pair_group(const struct program *p)
 {
-    if (!starts[p->start].pairs || ops[p->op[0][0]].variant || ops[p->op[1][0]].variant)
+    const struct op *a = &ops[p->op[0][0]], *b = &ops[p->op[1][0]];
+    if (!starts[p->start].pairs || a->variant || b->variant)
+        return PAIRS_OTHER;
+    if (starts[p->start].paged && !op_pages(a) && !op_pages(b))
         return PAIRS_OTHER;
     if (p->slot[1] == 0)
         return PAIRS;

@@ -432,7 +432,9 @@ bool host_need_commit(void *host, uint64_t pages)
 
 /*
  * A CPU may go on at once, but not for ever: what it looks for again and again may be another's to
- * do.  No operation has so many slices here, so from then on it waits until somebody stores.
+ * do.  No operation has so many slices here, so from then on it waits until somebody stores.  Where
+ * every schedule is explored nothing is counted: who looks again and sees the same comes to a state
+ * that was met.
  */
 enum { YIELDS_MAX = 6 };
 
@@ -440,8 +442,9 @@ void host_yield(void *host)
 {
     (void)host;
     struct cpu *cpu = sim.cpu;
-    if (cpu && cpu->yields < YIELDS_MAX) {
-        cpu->yields++;
+    if (cpu && (sim.tracking || cpu->yields < YIELDS_MAX)) {
+        sim.yielded = true;
+        cpu->yields += !sim.tracking;
         point_seen(cpu);
     } else if (cpu) {
         cpu_wait(cpu, NULL);
@@ -462,16 +465,30 @@ void host_wait_io(void *host, struct quire_section *section)
 {
     (void)section;
     host_yield(host);
-    if (!pager_end(false))
-        host_wait(host, sim.cpu);
+    if (!pager_end(false) && sim.world->io_ending > 0)
+        host_wait(host, &sim.world->io_ending);
+}
+
+static void note_pager(void)
+{
+    if (sim.tracking && sim.cpu)
+        step_note_object(OBJECT_PAGER, 0, true);
 }
 
 void machine_note_pager(void)
 {
     if (sim.cpu) /* whoever hands a transfer on does so by stores of its own, after these */
         machine_drain_all(sim.cpu);
-    if (sim.tracking && sim.cpu)
-        step_note_object(OBJECT_PAGER, 0, true);
+    note_pager();
+}
+
+void machine_io_ending(int32_t change)
+{
+    struct world *w = sim.world;
+    w->io_ending += (uint32_t)change;
+    for (unsigned i = 0; i < w->cpu_count; i++)
+        w->cpu[i].woken |= w->cpu[i].key == &w->io_ending;
+    note_pager();
 }
 
 void host_report(void *host, const char *line)
@@ -1035,8 +1052,11 @@ void machine_run(struct cpu *cpu, int budget)
 {
     sim.budget = budget;
     sim.passed = sim.spent = 0;
-    sim.gave_way = false;
+    sim.gave_way = sim.halt = false;
     cpu->state = CPU_RUNS;
-    for (run_step(cpu); sim.stepped; run_step(cpu))
+    for (run_step(cpu); sim.stepped; run_step(cpu)) {
         step_over(cpu);
+        if (sim.halt)
+            break;
+    }
 }

@@ -130,6 +130,7 @@ struct world {
     struct quire_run pin_run[CPUS_MAX][4];
     struct quire_section *section;   /* null: the start state has none */
     struct quire_io *io[IO_MAX];     /* transfers that the pager has begun; null: none */
+    uint32_t io_ending;              /* those that are no longer there, and have not ended yet */
     uint64_t file[FILE_PAGES];       /* the first word of each page, as the pager has stored it */
     struct quire_pagefile *pagefile; /* null: the start state has none */
     uint64_t paged_out[SLOTS_PAGED]; /* the first word of each page that it has */
@@ -168,6 +169,8 @@ struct simulation {
     uint32_t passed; /* points since it began to run */
     uint32_t spent;  /* those that counted */
     bool gave_way;   /* it stopped because the budget was spent */
+    bool yielded;    /* a CPU let others run; for whoever asks */
+    bool halt;       /* set by step_over: the CPU goes no further for now */
     bool changed;    /* a table may have changed since the last look at it */
     uint8_t refill;  /* CPUs, one bit each, that may hold something else now */
     bool tracking;   /* words are sorted into local and shared ones, see share.c */
@@ -213,6 +216,8 @@ enum quire_status guest_access(struct cpu *cpu, unsigned page, bool write, uint6
 bool pager_end(bool newest);
 /* The pager is looked at, or changed, by the running CPU. */
 void machine_note_pager(void);
+/* So many more transfers are being ended; negative: have ended. */
+void machine_io_ending(int32_t change);
 /* The running coroutine gives way, in this state. */
 void cpu_leave(struct cpu *cpu, enum cpu_state state);
 /* The frame's bytes. */

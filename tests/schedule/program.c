@@ -95,7 +95,7 @@ const struct op ops[] = {
     {"need0", OP_NEED, 0, 1, 0, 0, false},
     {"balance", OP_BALANCE, 0, 0, 0, 0, false},
     {"steal", OP_STEAL, 0, 0, 0, 0, false},
-    {"clone0", OP_CLONE, 0, 1, .variant = true},
+    {"clone0", OP_CLONE, .count = 1},
     {"cloneB0", OP_CLONE_TO, 0, 1, .slot = B, .variant = true},
     /* Start states only. */
     {"share", OP_VIEW, .count = FILE_PAGES},
@@ -159,17 +159,17 @@ const struct start starts[] = {
     {"memory", "A.share A.w0 A.w1 A.forkB", 2, .section = OF_MEMORY},
     {"privmem", "A.private A.sw0 A.r0 A.w1 A.forkB", 2, .section = OF_MEMORY},
     {"modified", "A.w0 A.w1 A.outl", 1, .paged = true},
-    {"standby", PAGED("A.w0 A.w1"), 1, .paged = true},
-    {"out", PAGED("A.w0 A.w1") " A.steal", 1, .paged = true},
+    {"standby", PAGED("A.w0 A.w1"), 1, .paged = true, .pairs = true},
+    {"out", PAGED("A.w0 A.w1") " A.steal", 1, .paged = true, .pairs = true},
     {"outfork", PAGED("A.w0 A.w1") " A.steal A.forkB", 2, .paged = true},
     {"reading", PAGED("A.w0 A.w1") " A.steal A.need0 A.forkB", 2, .paged = true},
     {"writing", "A.w0 A.w1 A.outl A.balance A.forkB", 2, .paged = true},
     {"standfork", PAGED("A.w0 A.w1") " A.forkB", 2, .paged = true},
-    {"lentout", PAGED("A.w0 A.w1 A.forkB") " A.steal", 2, .paged = true},
+    {"lentout", PAGED("A.w0 A.w1 A.forkB") " A.steal", 2, .paged = true, .pairs = true},
     {"halfout", PAGED("A.w0 A.w1 A.forkB B.w0") " A.steal", 2, .paged = true},
     {"kept", PAGED("A.w0 A.w1") " A.r0 A.r1 A.forkB", 2, .paged = true},
     {"memout", PAGED("A.share A.w0 A.w1 A.forkB") " A.steal", 2, .section = OF_MEMORY,
-     .paged = true},
+     .paged = true, .pairs = true},
 };
 const unsigned start_count = sizeof starts / sizeof starts[0];
 
@@ -225,10 +225,13 @@ static bool with_itself(const struct program *p, unsigned cpu, const struct op *
 
 static bool on_section(enum op_kind kind) { return kind >= OP_SECTION_READ && kind <= OP_FAIL; }
 
+bool op_pages(const struct op *op) { return op->kind >= OP_OUT && op->kind <= OP_STEAL; }
+
 /* Of the other operations, those whose effect on views the oracle knows. */
-static bool kind_fits(const struct start *start, enum op_kind kind)
+static bool op_fits(const struct start *start, const struct op *op)
 {
-    if (kind >= OP_OUT && kind <= OP_STEAL)
+    enum op_kind kind = op->kind;
+    if (op_pages(op))
         return start->paged;
     if (kind == OP_CLONE || kind == OP_CLONE_TO)
         return !start->paged && !start->section;
@@ -308,7 +311,7 @@ bool program_valid(const struct program *p)
     }
     for (unsigned c = 0; c < p->cpus; c++)
         for (unsigned i = 0; i < p->count[c]; i++)
-            if (p->op[c][i] >= op_count || !kind_fits(start, ops[p->op[c][i]].kind) ||
+            if (p->op[c][i] >= op_count || !op_fits(start, &ops[p->op[c][i]]) ||
                 with_itself(p, c, &ops[p->op[c][i]]))
                 return false;
     return !is_left_out(p);
@@ -549,7 +552,9 @@ bool pager_end(bool newest)
     struct quire_io *io = list[at];
     memmove(&list[at], &list[at + 1], (count - 1 - at) * sizeof *list);
     list[count - 1] = NULL;
+    machine_io_ending(1);
     pager_transfer(io);
+    machine_io_ending(-1);
     return true;
 }
 
@@ -775,6 +780,7 @@ static void start_world(const struct program *p)
     w->section = NULL;
     memset(w->file, 0, sizeof w->file);
     memset(w->io, 0, sizeof w->io);
+    w->io_ending = 0;
     memset(w->failing, 0, sizeof w->failing);
     w->failed_write = false;
     enum section_kind kind = starts[p->start].section;

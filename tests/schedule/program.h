@@ -97,9 +97,11 @@ struct start {
     bool left[3];              /* .. but these are gone again */
     enum section_kind section; /* there is one, and operations work on it */
     bool paged;                /* there is a page file, and operations page */
-    bool pairs;                /* every pair of operations is explored from here */
+    bool pairs; /* every pair of operations is explored from here; if paged, with one that pages */
 };
 extern const struct start starts[];
+/* It moves pages from or to a page file, and is for start states that have one only. */
+bool op_pages(const struct op *op);
 extern const unsigned start_count;
 
 /* Programs that contain this word of their text are not valid; for going on beyond a finding. */
