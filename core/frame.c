@@ -22,8 +22,10 @@
  * that another has just taken out of the tree, or at a page that another has just replaced.  Such a
  * frame is free, but not to be used before those calls have ended.  Each claim carries the epoch in
  * which its call began; a limbo that is closed begins a new epoch, and is over when no claim is
- * older (Fraser: Practical lock-freedom, 2004).  Region nodes and side frames are looked at under
- * holds and locks only, and need none; with one CPU there is no limbo at all.
+ * older (Fraser: Practical lock-freedom, 2004).  To see that, the claims of all other CPUs have to
+ * be looked at, so a CPU does it when it keeps more frames so than its cache may.  Region nodes and
+ * side frames are looked at under holds and locks only, and need none; with one CPU there is no
+ * limbo at all.
  *
  * Free frames are kept by colour, the low bits of the frame number: two frames of one colour
  * compete for the same lines of a physically indexed cache, and a copy that takes its source's
@@ -48,6 +50,7 @@ void qi_frames_init(struct qi_frames *f, const struct quire_config *config, void
     f->direct = (unsigned char *)config->direct_map - ((uint64_t)f->first << QUIRE_PAGE_SHIFT);
     f->colours = config->colours ? config->colours : 1;
     f->reserve = config->reserve;
+    f->limbo_max = CACHE_MAX;
     for (unsigned i = 0; i < QUIRE_COLOURS_MAX; i++)
         f->list[0][i] = f->list[1][i] = QI_NO_FRAME;
     memset(f->records, 0, (size_t)f->count * sizeof f->records[0]);
@@ -321,6 +324,11 @@ static bool limbo_over(const struct qi_cpu *cpu)
     return true;
 }
 
+static bool limbo_large(const struct qi_cpu *cpu)
+{
+    return cpu->limbo[0].count + cpu->limbo[1].count > cpu->q->frames.limbo_max;
+}
+
 static void limbo_close(struct qi_cpu *cpu)
 {
     cpu->limbo[1].head = cpu->limbo[0].head;
@@ -351,7 +359,7 @@ static void cache_give(struct qi_cpu *cpu, uint32_t count)
 void qi_frames_settle(struct qi_cpu *cpu)
 {
     const struct qi_frames *f = &cpu->q->frames;
-    if (cpu->limbo[1].count > 0 && limbo_over(cpu))
+    if (limbo_large(cpu) && (limbo_over(cpu) || QI_CANARY(QI_CANARY_LIMBO_NOT_AWAITED)))
         limbo_empty(cpu);
     if (cpu->limbo[0].count >= BATCH && cpu->limbo[1].count == 0)
         limbo_close(cpu);
@@ -364,7 +372,7 @@ void qi_frames_settle(struct qi_cpu *cpu)
         give = lack > give ? lack : give;
     }
     cache_give(cpu, give);
-    cpu->unsettled = cpu->limbo[1].count > 0;
+    cpu->unsettled = limbo_large(cpu);
 }
 
 /* Everything that one CPU keeps goes to the lists; true: there was something. */

@@ -87,8 +87,9 @@ struct qi_frames {
     unsigned char *direct;    /* where frame number 0 would be in the direct map */
     pfn_t first;
     uint32_t count;
-    uint32_t colours; /* a power of two */
-    uint32_t reserve; /* frames on the lists that are kept for operations that free memory */
+    uint32_t colours;   /* a power of two */
+    uint32_t reserve;   /* frames on the lists that are kept for operations that free memory */
+    uint32_t limbo_max; /* frames that a CPU which frees no more may leave in limbo */
     uint32_t added;
     struct qi_lock lock;              /* of the following */
     uint32_t free;                    /* frames on the lists */
@@ -175,8 +176,8 @@ void qi_frame_set_state(struct qi_cpu *cpu, pfn_t pfn, enum qi_frame_state state
 bool qi_frame_zero_one(struct qi_cpu *cpu);
 
 /*
- * The end of a call that freed or fetched frames, and of every later one until its limbo is over:
- * keep the cache within bounds, and the reserve on the lists.
+ * The end of a call that freed or fetched frames, and of every later one while much is in limbo:
+ * keep both within bounds, and the reserve on the lists.
  */
 void qi_frames_settle(struct qi_cpu *cpu);
 /*

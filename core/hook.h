@@ -102,6 +102,7 @@ enum qi_canary {
     QI_CANARY_UNREAD_IS_THERE,      /* a page that could not be read comes back all the same */
     QI_CANARY_UNWRITTEN_IS_STANDBY, /* a page whose write failed may lose its frame */
     QI_CANARY_OUT_BELOW_HIDDEN,     /* a page that left below a hidden entry is not looked for */
+    QI_CANARY_LIMBO_NOT_AWAITED,    /* what was freed is used again before older calls have ended */
     QI_CANARY_COUNT
 };
 

@@ -876,6 +876,8 @@ void program_begin(const struct program *p)
     start_world(p);
     if (p->mode.stocked)
         stock(p->cpus);
+    else /* what is freed is used again as early as it may be */
+        sim.world->q->frames.limbo_max = 0;
     for (unsigned c = 0; c < p->cpus; c++)
         context_prepare(&sim.world->cpu[c], cpu_body);
     if (p->mode.eager)

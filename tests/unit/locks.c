@@ -453,7 +453,7 @@ static void calls_wait(void)
 
 /* ---- frames that others may look at ---------------------------------------------------------- */
 
-enum { BATCH_AT_LEAST = MICRO ? 4 : 40 };
+enum { BATCH_AT_LEAST = MICRO ? 4 : 40, MORE_THAN_CACHED = MICRO ? 12 : 160 };
 
 static void other_is_there(void)
 {
@@ -463,32 +463,74 @@ static void other_is_there(void)
     qi_leave(cpu);
 }
 
+static bool in_limbo(const struct qi_cpu *cpu, pfn_t pfn)
+{
+    for (unsigned i = 0; i < 2; i++)
+        for (pfn_t p = cpu->limbo[i].head; p != QI_NO_FRAME;
+             p = frame_record(&cpu->q->frames, p)->next)
+            if (p == pfn)
+                return true;
+    return false;
+}
+
 static void free_a_batch(void)
 {
     const struct qi_cpu *mine = &s.u.w.q->cpus[0];
+    struct quire_page pages[2];
 
-    CHECK_OK(quire_discard(s.space, 0, LEAF));
+    for (unsigned i = 0; i < 2; i++)
+        quire_page(s.space, PAGE(i * (BATCH_AT_LEAST - 1)), &pages[i]);
+    CHECK_OK(quire_discard(s.space, 0, 16 * LEAF));
     for (unsigned i = 0; i < 3; i++)
         call_query();
-    CHECK(mine->limbo[1].count > 0);
+    CHECK(in_limbo(mine, pages[0].pfn) && in_limbo(mine, pages[1].pfn));
     CHECK(mine->limbo[0].count + mine->limbo[1].count >= BATCH_AT_LEAST);
 }
 
 /*
  * Goal: a frame is not used again while a call goes on that may have seen what it was.  Method: CPU
- * 1 is in a call that looks at nothing; CPU 0 frees pages, and calls again and again.
+ * 1 is in a call that looks at nothing; CPU 0 frees pages, and calls again and again.  After that
+ * call it is used again, when more have been freed.
  */
 static void limbo_waits_for_calls(void)
 {
     memset(&s.u, 0, sizeof s.u);
     begin_with(&s.u, &(struct test_options){.callers = 2});
+    const struct qi_cpu *mine = &s.u.w.q->cpus[0];
+    struct quire_page page;
     s.space = space_new(&s.u);
     map(&s.u, s.space, 0, LEAF, RW);
     put_each(&s.u, s.space, BATCH_AT_LEAST);
+    quire_page(s.space, 0, &page);
     CHECK(!two_calls(&s.u, free_a_batch, other_is_there));
-    call_query();
-    call_query(); /* the first of them closes the next */
-    CHECK(s.u.w.q->cpus[0].limbo[0].count + s.u.w.q->cpus[0].limbo[1].count == 0);
+    CHECK(in_limbo(mine, page.pfn));
+    for (unsigned i = 0; i < 4 && in_limbo(mine, page.pfn); i++) {
+        put_each(&s.u, s.space, BATCH_AT_LEAST);
+        if (in_limbo(mine, page.pfn))
+            CHECK_OK(quire_discard(s.space, 0, LEAF));
+    }
+    CHECK(!in_limbo(mine, page.pfn));
+    end(&s.u, s.space);
+    finish(&s.u);
+}
+
+/*
+ * Goal: a CPU that frees nothing more does not keep more frames than its cache may.  Method: as
+ * above, with so many, and calls that free nothing.
+ */
+static void much_in_limbo_is_let_go(void)
+{
+    memset(&s.u, 0, sizeof s.u);
+    begin_with(&s.u, &(struct test_options){.callers = 2});
+    const struct qi_cpu *mine = &s.u.w.q->cpus[0];
+    s.space = space_new(&s.u);
+    map(&s.u, s.space, 0, 16 * LEAF, RW);
+    put_each(&s.u, s.space, MORE_THAN_CACHED);
+    CHECK(!two_calls(&s.u, free_a_batch, other_is_there));
+    CHECK(mine->limbo[0].count + mine->limbo[1].count >= MORE_THAN_CACHED);
+    for (unsigned i = 0; i < 3; i++)
+        call_query();
+    CHECK(mine->limbo[0].count + mine->limbo[1].count < BATCH_AT_LEAST);
     end(&s.u, s.space);
     finish(&s.u);
 }
@@ -518,4 +560,4 @@ static void claims_say_the_epoch(void)
 }
 
 CHECK_MAIN("unit.locks", TEST(changes_under_locks), TEST(calls_wait), TEST(limbo_waits_for_calls),
-           TEST(claims_say_the_epoch))
+           TEST(much_in_limbo_is_let_go), TEST(claims_say_the_epoch))
