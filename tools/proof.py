@@ -39,7 +39,7 @@ GOALS = {
     "proof.operations_sanitized": (10_000_000, "operations"),
     "proof.schedules": (5_000_000, "schedules"),
     "proof.exhaustive_pairs_pct": (100, "%"),
-    "proof.exhaustive_programs": (16_000, "programs"),
+    "proof.exhaustive_programs": (20_000, "programs"),
     "proof.failures_injected": (1_000_000, "failures"),
     "proof.failure_sites_pct": (100, "%"),
     "proof.x86_operations": (100_000, "operations"),
@@ -55,8 +55,8 @@ GOALS = {
 # two is printed as BEHIND, and fails nothing.  (docs/verification.md says what is missing.)
 FLOORS = {
     "proof.schedules": 1_000_000,
-    "proof.exhaustive_pairs_pct": 75,
-    "proof.exhaustive_programs": 15_000,
+    "proof.exhaustive_pairs_pct": 98,  # on a slow machine
+    "proof.exhaustive_programs": 19_000,
     "proof.failures_injected": 250_000,
     "proof.mutants_killed_pct": 88,
     "cov.mcdc_pct": 99.3,
@@ -147,7 +147,7 @@ def schedule_parts(build, turn, soak):
                    seconds)
     # Seconds of the processor's time; it ends earlier when all that is wanted is closed.
     whole = soak and turn == 0
-    seconds = 7_200 if whole else 360
+    seconds = 7_200 if whole else 600
     yield Part("schedule.exhaustive", [program, "--exhaustive", *([] if whole else ["--wanted"]),
                                        "--seconds", seconds, "--seed", turn + 1], seconds)
 
@@ -173,8 +173,9 @@ def other_parts(build, turn):
         yield Part("inject." + variant, [inject.get(variant, f"test_inject_inject_{variant}"),
                                          "--random", random], seconds)
     yield Part("canary", [targets(build, "canary").get("micro", "test_canary_canary_micro"),
-                          targets(build, "schedule").get("micro", "test_schedule"),
-                          os.path.join(build, "test_unit_clone_micro")], 150)
+                          targets(build, "schedule").get("micro", "test_schedule"), 1,
+                          *(os.path.join(build, f"test_unit_{name}_micro")
+                            for name in ("clone", "section_io", "paging"))], 150)
     yield Part("x86_64", [sys.executable, os.path.join(ROOT, "tests", "x86_64", "run.py"), build,
                           turn + 100, 36_000, 2_000, 60], 60)
     # Status 1 unless all rungs passed, and pages went out and came in.

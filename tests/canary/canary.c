@@ -9,10 +9,10 @@
  * found what, and the shortest evidence; a canary that nobody finds fails this test.  The same runs
  * without a bug must find nothing.
  *
- *     test_canary_canary_micro SCHEDULE CLONES [EVERY]
+ *     test_canary_canary_micro SCHEDULE EVERY UNIT...
  *
- * takes the programs of the schedule explorers and of a unit test; `make proof` tries every canary,
- * `make test` with EVERY one in so many.
+ * takes the program of the schedule explorers, and those of the unit tests that find what no
+ * explorer meets soon enough; `make proof` tries every canary, `make test` one in EVERY.
  */
 #define _GNU_SOURCE
 #include "hook.h"
@@ -170,16 +170,17 @@ static void by_schedules(const char *which, char *text, size_t size)
     by_command(command, text, size);
 }
 
-/* The unit tests of clones, which no explorer has among its operations; null: not asked. */
-static const char *clones;
+/* The programs of unit tests, up to a null. */
+static char **units;
 
 static void by_unit(char *text, size_t size)
 {
     char command[600];
 
-    snprintf(command, sizeof command, "QUIRE_CANARY=%d %s 2>&1", (int)qi_test_canary, clones);
-    if (clones)
+    for (char **unit = units; *unit && text[0] == 0; unit++) {
+        snprintf(command, sizeof command, "QUIRE_CANARY=%d %s 2>&1", (int)qi_test_canary, *unit);
         by_command(command, text, size);
+    }
 }
 
 static void by_schedule(char *text, size_t size)
@@ -242,12 +243,12 @@ static unsigned finder(enum qi_canary canary, char *text)
 
 int main(int argc, char **argv)
 {
-    unsigned found = 0, tried = 0, missed = 0, every = argc > 3 ? (unsigned)atoi(argv[3]) : 1;
+    unsigned found = 0, tried = 0, missed = 0, every = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
 
     if (every == 0)
         every = 1;
     schedule = argc > 1 ? argv[1] : NULL;
-    clones = argc > 2 ? argv[2] : NULL;
+    units = argc > 3 ? argv + 3 : argv + argc;
     for (unsigned canary = QI_CANARY_NONE; canary < QI_CANARY_COUNT; canary += every) {
         char text[TEXT_MAX];
         unsigned by = finder((enum qi_canary)canary, text);

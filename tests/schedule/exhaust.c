@@ -37,7 +37,7 @@
 enum {
     NODES_MAX = 1 << 15,
     PASS_STATES = 1 << 14,
-    PASS_GROWTH = 8,
+    PASS_GROWTH = 64,
     PAIR_STATES_MAX = 1 << 26,
     WARM_UPS = 16,
     AHEAD_MAX = 1024, /* steps */
