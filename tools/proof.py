@@ -147,7 +147,7 @@ def schedule_parts(build, turn, soak):
                    seconds)
     # Seconds of the processor's time; it ends earlier when all that is wanted is closed.
     whole = soak and turn == 0
-    seconds = 7_200 if whole else 600
+    seconds = 7_200 if whole else 720
     yield Part("schedule.exhaustive", [program, "--exhaustive", *([] if whole else ["--wanted"]),
                                        "--seconds", seconds, "--seed", turn + 1], seconds)
 
