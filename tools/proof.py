@@ -150,6 +150,9 @@ def schedule_parts(build, turn, soak):
     seconds = 7_200 if whole else 720
     yield Part("schedule.exhaustive", [program, "--exhaustive", *([] if whole else ["--wanted"]),
                                        "--seconds", seconds, "--seed", turn + 1], seconds)
+    if soak:
+        yield Part("schedule.triples", [program, "--triples", "--seconds", 600,
+                                        "--seed", turn + 1], 600)
 
 
 def thread_parts(build, turn):

@@ -11,7 +11,9 @@
  * the same.  So with two CPUs the explorer looks ahead: what does each do alone from here, until it
  * ends or has to wait?  As long as the next step of one touches nothing that the other would, it is
  * made, and no other order of it is tried (a persistent set of one: Godefroid, Partial-Order
- * Methods for the Verification of Concurrent Systems, 1996).
+ * Methods for the Verification of Concurrent Systems, 1996).  Looking ends when it is sure that
+ * neither can go first; and what was seen of a CPU is right as far as the other's steps since then
+ * do not meet it.
  *
  *     CPU 0   a b c|D e F           a, b and c touch nothing that CPU 1 does alone: made
  *     CPU 1   g|H i                 H comes before or after D
@@ -39,6 +41,7 @@ enum {
     PASS_STATES = 1 << 14,
     PASS_GROWTH = 64,
     PAIR_STATES_MAX = 1 << 26,
+    TRIPLE_STATES_MAX = 1 << 20,
     WARM_UPS = 16,
     AHEAD_MAX = 1024, /* steps */
 };
@@ -256,8 +259,7 @@ static bool surely_meets(const struct ahead *a, const struct ahead *other)
 
 /* A step has been made, and noted in step_notes; for whom: */
 static struct ahead *recorded;
-static bool met_by_first, met_by_other; /* what it meets is seen; what the other's next step meets
-                                         */
+static bool met_by_first, met_by_other; /* its first step meets the other; the other's next it */
 
 static void record(enum decision_kind kind, unsigned cpu, bool last)
 {
@@ -634,13 +636,33 @@ bool exhaust_program(const struct program *program, uint64_t states_max, struct 
  */
 enum pair_group { PAIRS, PAIRS_APART, PAIRS_OTHER, PAIR_GROUPS };
 
+/* Two CPUs, with so many operations that are still to be said. */
+static void program_init(struct program *p, unsigned first, unsigned second, bool tso)
+{
+    *p = (struct program){.cpus = 2, .count = {(uint8_t)first, (uint8_t)second}};
+    p->mode.tso = tso;
+    p->mode.depth = 2;
+    p->mode.eager = p->mode.stocked = true;
+}
+
+/* From this start state, with these operations, `make proof` wants every pair. */
+static bool is_wanted(const struct program *p)
+{
+    bool pages = false;
+    for (unsigned c = 0; c < p->cpus; c++)
+        for (unsigned i = 0; i < p->count[c]; i++) {
+            const struct op *op = &ops[p->op[c][i]];
+            if (op->variant)
+                return false;
+            pages |= op_pages(op);
+        }
+    return starts[p->start].pairs && (pages || !starts[p->start].paged);
+}
+
 /* False: this number is no program. */
 static bool pair_program(uint64_t number, struct program *p)
 {
-    *p = (struct program){.cpus = 2, .count = {1, 1}};
-    p->mode.tso = number % 2;
-    p->mode.depth = 2;
-    p->mode.eager = p->mode.stocked = true;
+    program_init(p, 1, 1, number % 2);
     p->slot[1] = (uint8_t)(number / 2 % 2);
     number /= 4;
     p->op[0][0] = (uint8_t)(number % op_count);
@@ -652,10 +674,7 @@ static bool pair_program(uint64_t number, struct program *p)
 
 static enum pair_group pair_group(const struct program *p)
 {
-    const struct op *a = &ops[p->op[0][0]], *b = &ops[p->op[1][0]];
-    if (!starts[p->start].pairs || a->variant || b->variant)
-        return PAIRS_OTHER;
-    if (starts[p->start].paged && !op_pages(a) && !op_pages(b))
+    if (!is_wanted(p))
         return PAIRS_OTHER;
     if (p->slot[1] == 0)
         return PAIRS;
@@ -731,6 +750,33 @@ bool explore_pairs(struct exploration *e, struct program *failed)
             good = pairs_pass(e, failed, &pairs, (enum pair_group)group, states);
     free(pairs.closed);
     free(pairs.group);
+    e->took = seconds_now() - begin;
+    return good;
+}
+
+/* ---- triples --------------------------------------------------------------------------------- */
+
+/*
+ * Two operations on one CPU beside one on the other, both in one space, from the start states of
+ * the pairs: there are millions, so they are drawn.
+ */
+bool explore_triples(struct exploration *e, struct program *failed)
+{
+    double begin = seconds_now();
+    uint64_t rng = e->seed;
+    bool good = true, closed;
+    e->until = begin + e->seconds;
+    while (good && seconds_now() < e->until) {
+        program_init(failed, 2, 1, random_below(&rng, 2));
+        failed->start = (uint8_t)random_below(&rng, start_count);
+        for (unsigned i = 0; i < 3; i++)
+            failed->op[i / 2][i % 2] = (uint8_t)random_below(&rng, op_count);
+        if (!is_wanted(failed) || !program_valid(failed))
+            continue;
+        good = exhaust_program(failed, TRIPLE_STATES_MAX, e, &closed);
+        e->programs++;
+        e->closed += closed;
+    }
     e->took = seconds_now() - begin;
     return good;
 }

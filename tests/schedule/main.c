@@ -12,6 +12,8 @@
  *       every schedule of pairs of operations, as far as the time allows
  *   schedule --exhaustive "start=... A:... B:... tso=2"
  *       every schedule of one program
+ *   schedule --triples --seconds N [--seed N]
+ *       every schedule of programs with three operations, drawn
  *   schedule --replay "start=... A:... B:... | r0.12 d1.3 ..."
  *   schedule ... --without WORD
  *       without the programs whose text contains it; may be given several times
@@ -103,6 +105,18 @@ static int exhausted(const char *line, struct exploration *e, const char *called
     return 0;
 }
 
+static int tripled(struct exploration *e, const char *called)
+{
+    struct program p;
+    if (!explore_triples(e, &p))
+        return failure(&p, called);
+    printf("schedule.triples: ok (%llu programs, %llu closed; %llu states, %llu ends, %.1f s)\n",
+           (unsigned long long)e->programs, (unsigned long long)e->closed,
+           (unsigned long long)e->states, (unsigned long long)e->runs, e->took);
+    printf("[proof] exhaustive_programs %llu\n", (unsigned long long)e->closed);
+    return 0;
+}
+
 static int explored(bool pct, struct exploration *e, const char *called)
 {
     struct program p;
@@ -122,7 +136,7 @@ int main(int argc, char **argv)
     const char *pairs = NULL, *line = NULL;
     struct program given;
     uint64_t random = 0, pct = 0;
-    bool exhaustive = false;
+    bool exhaustive = false, triples = false;
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
@@ -130,6 +144,10 @@ int main(int argc, char **argv)
             exhaustive = true;
             if (value[0] && value[0] != '-')
                 pairs = argv[++i];
+            continue;
+        }
+        if (!strcmp(argv[i], "--triples")) {
+            triples = true;
             continue;
         }
         if (!strcmp(argv[i], "--conflicts") || !strcmp(argv[i], "--conflict-rules"))
@@ -169,6 +187,8 @@ int main(int argc, char **argv)
         schedules += e.runs;
     }
     if (exhaustive && exhausted(pairs, &options, argv[0]) != 0)
+        return 1;
+    if (triples && tripled(&options, argv[0]) != 0)
         return 1;
     if (schedules > 0)
         printf("[proof] schedules %llu\n", (unsigned long long)schedules);

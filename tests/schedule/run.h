@@ -73,6 +73,7 @@ bool explore_pct(struct exploration *e, struct program *failed);
 /* Random schedules of one program. */
 bool explore_program(struct program *program, unsigned runs, bool pct);
 bool explore_pairs(struct exploration *e, struct program *failed);
+bool explore_triples(struct exploration *e, struct program *failed);
 /* One program, every schedule. */
 bool exhaust_program(const struct program *program, uint64_t states_max, struct exploration *e,
                      bool *closed);
