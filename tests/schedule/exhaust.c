@@ -743,7 +743,7 @@ bool explore_pairs(struct exploration *e, struct program *failed)
     if (!pairs.closed || !pairs.group)
         abort();
     pairs_list(e, &pairs);
-    /* What is closed with few states first: 98 of 100 are in the first pass. */
+    /* What is closed with few states first: 99 of 100 are in the first pass. */
     for (unsigned group = 0; good && group < groups; group++)
         for (uint64_t states = PASS_STATES; good && states <= PAIR_STATES_MAX;
              states *= PASS_GROWTH)
