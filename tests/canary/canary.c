@@ -91,8 +91,8 @@ static const char *const names[QI_CANARY_COUNT] = {
     [QI_CANARY_UNWRITTEN_IS_CLEAN] = "unwritten page keeps its slot",
     [QI_CANARY_UNREAD_IS_THERE] = "page there that was not read",
     [QI_CANARY_UNWRITTEN_IS_STANDBY] = "failed page write forgotten",
-    [QI_CANARY_LIMBO_NOT_AWAITED] = "limbo not awaited",
     [QI_CANARY_OUT_BELOW_HIDDEN] = "page out below a hidden entry",
+    [QI_CANARY_LIMBO_NOT_AWAITED] = "limbo not awaited",
 };
 
 enum { TEXT_MAX = 700, MODEL_WORLDS = 16, MODEL_OPS = 5000 };

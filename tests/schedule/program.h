@@ -78,6 +78,8 @@ struct op {
 
 extern const struct op ops[];
 extern const unsigned op_count; /* those that programs may use */
+/* It moves pages from or to a page file, and is for start states that have one only. */
+bool op_pages(const struct op *op);
 
 struct program {
     uint8_t start, cpus;
@@ -100,8 +102,6 @@ struct start {
     bool pairs; /* every pair of operations is explored from here; if paged, with one that pages */
 };
 extern const struct start starts[];
-/* It moves pages from or to a page file, and is for start states that have one only. */
-bool op_pages(const struct op *op);
 extern const unsigned start_count;
 
 /* Programs that contain this word of their text are not valid; for going on beyond a finding. */
